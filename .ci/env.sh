@@ -1,0 +1,13 @@
+# Sourced by the Makefile and by .ci/run: where builds go, and the RocksDB that was built before.
+#
+# RocksDB's C++ takes a quarter of an hour on two cores. It is built once per compiler and version, kept outside
+# the clone, and linked from there in every profile (see docs/decisions/0002-building-rocksdb-once.md).
+cache="${WEFT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}"
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+rocksdb_version="$(sed -n '/^name = "librocksdb-sys"$/{n;s/version = "\(.*\)"/\1/p}' Cargo.lock)"
+rocksdb_cache="$cache/rocksdb-$(printf '%s' "$rocksdb_version" | tr '+' '-')-lz4-gcc$(g++ -dumpfullversion 2>/dev/null || echo none)-$(uname -m)"
+if [ -f "$rocksdb_cache/librocksdb.a" ]; then
+    export ROCKSDB_LIB_DIR="$rocksdb_cache" ROCKSDB_STATIC=1
+else
+    unset ROCKSDB_LIB_DIR ROCKSDB_STATIC
+fi

@@ -1,0 +1,108 @@
+//! What can be asked of the replicated state, and what it answers.
+//!
+//! A command is ordered by consensus, stamped with the leader's time, and then applied by every replica. Its
+//! request id makes it idempotent: applied twice, it changes nothing the second time and answers the same.
+
+use protocol::{
+    batch::Batch,
+    codec::Canonical,
+    ids::{JobId, MeshId, RequestId, TaskIndex},
+    reject::RejectReason,
+    sign::Signed,
+    time::UnixMillis,
+    wire::{
+        enroll::{EnrollRequest, NodeDecision},
+        genesis::Genesis,
+        job::{JobAuthorization, JobCancel, JobSpec, Transfer},
+        receipt::{ReceiptHeader, TaskReceipt},
+    },
+};
+use serde::{Deserialize, Serialize};
+
+/// One change. Everything that moves credits carries the signature of whoever it takes them from; amounts are
+/// computed in `apply`, never carried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Founds the mesh. The first command, and only the first.
+    Found(Signed<Genesis>),
+    /// A node asks to join. Pending, or approved at once where the mesh admits whoever asks.
+    Enroll(EnrollRequest),
+    /// An operator decides about a node.
+    Decide(Signed<NodeDecision>),
+    /// A submitter submits a job: its budget is held.
+    Submit {
+        /// Who pays, and how much at most.
+        authorization: Signed<JobAuthorization>,
+        /// What.
+        spec: Box<JobSpec>,
+    },
+    /// A worker's results, which the leader has checked against the lease and whose outputs it has. Items that
+    /// are not final (another attempt will be made) are listed in `retried` and only counted.
+    Settle {
+        /// The worker's receipts as it signed them.
+        receipts: Box<Batch<ReceiptHeader, TaskReceipt>>,
+        /// Tasks of the batch that will be tried again.
+        retried: Vec<TaskIndex>,
+    },
+    /// Tasks that were tried as often as allowed and whose workers never reported.
+    GiveUp {
+        /// The job.
+        job: JobId,
+        /// Which, and how often each was tried. At most [`protocol::limits::BATCH_ITEMS_MAX`].
+        tasks: Vec<(TaskIndex, u16)>,
+    },
+    /// The submitter gives a job up.
+    Cancel(Signed<JobCancel>),
+    /// The time of a job is over. Refused while it is not.
+    Expire(JobId),
+    /// An owner moves credits.
+    Transfer(Signed<Transfer>),
+}
+
+/// A command, who asks, and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// The same request is applied once.
+    pub request: RequestId,
+    /// The mesh that it is for.
+    pub mesh: MeshId,
+    /// The leader's clock. `apply` moves it forward where it is not later than the entry before.
+    pub at: UnixMillis,
+    /// What.
+    pub command: Command,
+}
+
+impl Canonical for Stamped {
+    const BYTES_MAX: usize = 256 * 1024;
+}
+
+/// What came of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It is done.
+    Done {
+        /// Entries in the ledger after it.
+        height: u64,
+    },
+    /// It was refused, for ever: the same request gives the same answer.
+    Rejected(Rejection),
+}
+
+/// Why a command was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// The reason.
+    pub reason: RejectReason,
+    /// For [`RejectReason::InsufficientCredits`], in µcr: what is needed, what is there.
+    pub amounts: Option<(u64, u64)>,
+}
+
+impl Canonical for Reply {
+    const BYTES_MAX: usize = 128;
+}
+
+impl From<RejectReason> for Rejection {
+    fn from(reason: RejectReason) -> Self {
+        Self { reason, amounts: None }
+    }
+}

@@ -1,0 +1,1 @@
+//! The shell: RocksDB and openraft.

@@ -1,0 +1,1 @@
+//! libp2p plumbing that `weft` and `weft-bootstrap` have in common.

@@ -1,0 +1,68 @@
+//! A worker tells the leader that it is alive and what it holds (`docs/protocol.md`, "Heartbeats").
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{LeaseId, NodeId},
+    limits::ADMISSION_BYTES_MAX,
+    reject::RejectReason,
+    wire::{canonical, enroll::NodeAddress, lease::Fence},
+};
+
+/// A lease that a worker holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLease {
+    /// Which.
+    pub lease: LeaseId,
+    /// How many of its tasks have ended.
+    pub done: u32,
+    /// Whether the first task has started.
+    pub running: bool,
+}
+
+/// Worker to leader.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// What it holds. At most [`crate::limits::LIST_ITEMS_MAX`].
+    pub leases: Vec<HeldLease>,
+    /// Tasks that it runs at a time.
+    pub slots: u16,
+    /// Of those, free.
+    pub slots_free: u16,
+    /// It takes no new work.
+    pub draining: bool,
+    /// The version of the member list that it has.
+    pub roster: u64,
+}
+
+/// Leader to worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HeartbeatResponse {
+    /// Heard.
+    Heard {
+        /// Leases of the list that are not this worker's any more: stop.
+        lost: Vec<LeaseId>,
+        /// The member list, if the worker's is another.
+        roster: Option<Roster>,
+        /// Orders this.
+        fence: Fence,
+    },
+    /// Not here.
+    Refused(RejectReason),
+}
+
+/// Everybody who is approved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roster {
+    /// Grows with each change.
+    pub version: u64,
+    /// Who.
+    pub members: Vec<NodeId>,
+    /// Who coordinates, and where.
+    pub coordinators: Vec<NodeAddress>,
+}
+
+canonical! {
+    Heartbeat: 32 * 1024;
+    HeartbeatResponse: ADMISSION_BYTES_MAX;
+}
