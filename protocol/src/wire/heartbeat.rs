@@ -3,14 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    batch::Batch,
     ids::{LeaseId, NodeId},
     limits::ADMISSION_BYTES_MAX,
     reject::RejectReason,
-    wire::{canonical, enroll::NodeAddress, lease::Fence},
+    wire::{
+        canonical,
+        enroll::NodeAddress,
+        lease::{Fence, LeaseHeader, LeaseItem},
+    },
 };
 
 /// A lease that a worker holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldLease {
     /// Which.
     pub lease: LeaseId,
@@ -18,6 +23,8 @@ pub struct HeldLease {
     pub done: u32,
     /// Whether the first task has started.
     pub running: bool,
+    /// The lease as a leader signed it: for a leader that has not seen it, since it began to lead later.
+    pub proof: Option<Box<Batch<LeaseHeader, LeaseItem>>>,
 }
 
 /// Worker to leader.
@@ -63,6 +70,6 @@ pub struct Roster {
 }
 
 canonical! {
-    Heartbeat: 32 * 1024;
+    Heartbeat: 512 * 1024;
     HeartbeatResponse: ADMISSION_BYTES_MAX;
 }
