@@ -1,0 +1,10 @@
+//! The pure cores: every decision of a node, and nothing else.
+//!
+//! Time and seeds come in as arguments; effects go out as values. [`scheduler`] is the place to start reading.
+
+pub mod adverts;
+pub mod dispatch;
+pub mod reduce;
+pub mod scheduler;
+pub mod transitions;
+pub mod worker;
