@@ -1,0 +1,4 @@
+// Does something that WebAssembly forbids.
+int main(void) {
+    __builtin_trap();
+}
