@@ -39,12 +39,10 @@ pub struct Demand {
     pub job: JobId,
     /// What it needs.
     pub needs: Needs,
-    /// Tasks that could start now.
+    /// Tasks that could start now and that the budget covers.
     pub ready: u32,
     /// Tasks that one lease should carry, by how long they take. At least 1.
     pub per_lease: u32,
-    /// Leases more than this the job's budget does not cover.
-    pub leases_max: u32,
     /// Its place in the order of submission.
     pub order: u64,
 }
@@ -248,7 +246,7 @@ pub fn place(
     let mut running = running.clone();
     let mut placements = Vec::new();
     loop {
-        demands.retain(|demand| demand.ready > 0 && demand.leases_max > 0);
+        demands.retain(|demand| demand.ready > 0);
         demands.sort_by_key(|demand| (running.get(&demand.needs.account).copied().unwrap_or(0), demand.order));
         let next = demands.iter_mut().find_map(|demand| {
             let worker = workers
@@ -261,7 +259,6 @@ pub fn place(
         let tasks = demand.per_lease.clamp(1, u32::try_from(BATCH_ITEMS_MAX).unwrap_or(1)).min(demand.ready);
         placements.push(Placement { job: demand.job, worker: worker.node, tasks });
         demand.ready = demand.ready.saturating_sub(tasks);
-        demand.leases_max = demand.leases_max.saturating_sub(1);
         worker.slots_free = worker.slots_free.saturating_sub(1);
         let leases = running.entry(demand.needs.account).or_default();
         *leases = leases.saturating_add(1);
@@ -290,7 +287,6 @@ mod tests {
             needs: needs(account),
             ready,
             per_lease: 1,
-            leases_max: 1_000,
             order: u64::from(job),
         }
     }
@@ -349,13 +345,6 @@ mod tests {
         let demands = [demand(1, 8, 1_000), demand(2, 9, 1)];
         let placements = place(&demands, &[worker(1, 2)], &BTreeMap::new(), &Weights::default());
         assert!(placements.iter().any(|placement| placement.job == JobId([2; 16])));
-    }
-
-    #[test]
-    fn a_job_whose_budget_covers_one_lease_gets_one() {
-        let demand = Demand { leases_max: 1, ..demand(1, 9, 50) };
-        let placements = place(&[demand], &[worker(1, 8)], &BTreeMap::new(), &Weights::default());
-        assert_eq!(placements.len(), 1);
     }
 
     proptest! {

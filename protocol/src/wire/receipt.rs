@@ -11,7 +11,11 @@ use crate::{
     reject::RejectReason,
     time::UnixMillis,
     units::{Fuel, Pages},
-    wire::{canonical, manifest::OutputManifest},
+    wire::{
+        canonical,
+        lease::{LeaseHeader, LeaseItem},
+        manifest::OutputManifest,
+    },
 };
 
 /// What the receipts of one batch have in common. Signed by the worker's node key.
@@ -69,6 +73,8 @@ pub struct ResultRequest {
     pub outputs: Vec<OutputManifest>,
     /// The content of small outputs. Larger ones are fetched from the worker.
     pub inline: Vec<Vec<u8>>,
+    /// The lease as a leader signed it: for a leader that has not seen it, since it began to lead later.
+    pub proof: Box<Batch<LeaseHeader, LeaseItem>>,
 }
 
 /// What came of a batch of results.
