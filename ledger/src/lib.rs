@@ -11,6 +11,7 @@
 //! I5 each task is settled at most once. I6 what is captured is at most the signed budget. I7 every entry has
 //! its own number. (I8, windows, comes with rewards.)
 
+pub mod checkpoint;
 pub mod command;
 pub mod records;
 pub mod state;

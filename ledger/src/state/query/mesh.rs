@@ -1,0 +1,132 @@
+//! The mesh as a whole, and its nodes.
+
+use protocol::{
+    ids::{AccountId, NodeId},
+    limits::NODES_MAX,
+    merkle::Digest,
+    time::UnixMillis,
+    wire::{
+        enroll::Role,
+        view::{Admission, Condition, Liveness, NodeView},
+    },
+};
+
+use super::get;
+use crate::{
+    records::{Range, ReadError, Records, Table},
+    state::{
+        keys,
+        record::{Counts, Head, NodeRecord, Policy, Row as _},
+    },
+};
+
+/// What the replicated state knows about the mesh as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshFacts {
+    /// Its rules, its Genesis and its id.
+    pub policy: Policy,
+    /// Entries in the ledger.
+    pub height: u64,
+    /// The leaf hash of the newest entry.
+    pub head: Digest,
+    /// The root of the tree over all entries.
+    pub root: Digest,
+    /// Cluster time: that of the newest entry.
+    pub time: UnixMillis,
+    /// Jobs that are open.
+    pub open_jobs: u32,
+    /// Grows with every change of who is a member.
+    pub roster_version: u64,
+}
+
+/// Who is a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roster {
+    /// Grows with every change.
+    pub version: u64,
+    /// Members: which, whose, what they may do. In the order of their ids.
+    pub members: Vec<(NodeId, AccountId, Vec<Role>)>,
+}
+
+/// The mesh; `None` before it is founded.
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn mesh<R: Records + ?Sized>(records: &R) -> Result<Option<MeshFacts>, ReadError> {
+    let Some(policy) = get::<Policy>(records, keys::POLICY)? else { return Ok(None) };
+    let head = get::<Head>(records, keys::HEAD)?.unwrap_or_default();
+    let counts = get::<Counts>(records, keys::COUNTS)?.unwrap_or_default();
+    Ok(Some(MeshFacts {
+        policy,
+        height: head.height(),
+        head: head.hash,
+        root: head.frontier.root(),
+        time: head.time,
+        open_jobs: counts.open_jobs,
+        roster_version: counts.roster,
+    }))
+}
+
+/// One node.
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn node<R: Records + ?Sized>(
+    records: &R,
+    node: &NodeId,
+) -> Result<Option<NodeRecord>, ReadError> {
+    get(records, &node.0)
+}
+
+/// All nodes, in the order of their ids: members, those who wait, those who were refused. At most
+/// [`NODES_MAX`].
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn nodes<R: Records + ?Sized>(records: &R) -> Result<Vec<NodeView>, ReadError> {
+    Ok(all(records)?.into_iter().map(|(node, record)| view(node, record)).collect())
+}
+
+/// All members.
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn roster<R: Records + ?Sized>(records: &R) -> Result<Roster, ReadError> {
+    let counts = get::<Counts>(records, keys::COUNTS)?.unwrap_or_default();
+    let members = all(records)?
+        .into_iter()
+        .filter(|(_, record)| record.admission == Admission::Approved)
+        .map(|(node, record)| (node, record.account, record.roles))
+        .collect();
+    Ok(Roster { version: counts.roster, members })
+}
+
+fn all<R: Records + ?Sized>(records: &R) -> Result<Vec<(NodeId, NodeRecord)>, ReadError> {
+    let range = Range { from: vec![0], to: vec![u8::MAX; 33], reverse: false, limit: NODES_MAX };
+    let found = records.scan(Table::Nodes, &range)?.into_iter().filter_map(|(key, value)| {
+        let node = keys::node_of(&key)?;
+        Some(NodeRecord::from_bytes(&value).map(|record| (node, record)))
+    });
+    found.collect()
+}
+
+/// What the replicated state knows of a node: the rest is for the leader to fill in.
+fn view(node: NodeId, record: NodeRecord) -> NodeView {
+    NodeView {
+        node,
+        name: record.name,
+        account: record.account,
+        admission: record.admission,
+        liveness: Liveness::Offline,
+        condition: Condition::Online,
+        roles: record.roles,
+        advert: None,
+        seen_ms_ago: None,
+        rtt_us: None,
+        tasks: 0,
+    }
+}
