@@ -20,8 +20,14 @@ impl Numbers {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// A number below `end`, which is far below 2¹⁶ or biased; zero if `end` is.
     fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end.max(1)).unwrap()).unwrap()
+        usize::from(u16::from_le_bytes([
+            self.next().to_le_bytes()[6],
+            self.next().to_le_bytes()[7],
+        ]))
+        .checked_rem(end)
+        .unwrap_or(0)
     }
 }
 

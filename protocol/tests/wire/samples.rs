@@ -372,7 +372,8 @@ fn work() -> Vec<WireType> {
         providers: vec![node()],
     };
     let held = HeldLease { lease: LEASE, done: 2, running: true, proof: None };
-    let proven = HeldLease { proof: Some(Box::new(lease())), ..held.clone() };
+    let proven =
+        HeldLease { lease: LEASE, done: 0, running: false, proof: Some(Box::new(lease())) };
     let heartbeat = Heartbeat {
         leases: vec![held, proven],
         slots: 8,
@@ -385,6 +386,7 @@ fn work() -> Vec<WireType> {
         receipts: receipts(),
         outputs: vec![output()],
         inline: vec![b"{\"a\":1}\n".to_vec()],
+        proof: Box::new(lease()),
     };
     vec![
         wire_type(

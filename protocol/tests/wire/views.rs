@@ -250,18 +250,19 @@ fn receipt_view() -> ReceiptView {
 }
 
 fn proof() -> ReceiptProof {
-    let items = vec![receipt(Outcome::Exit(0)), receipt(Outcome::OutOfFuel)];
+    let item = receipt(Outcome::Exit(0));
+    let items = vec![item, receipt(Outcome::OutOfFuel)];
     let header = receipt_header(&items);
-    let path = item_path(&items, 0).unwrap();
+    let item_path = item_path(&items, 0).unwrap_or_default();
     ReceiptProof {
         receipt: RECEIPT,
         genesis: signed_genesis(),
         authorization: signed_authorization(),
         spec: spec(None),
-        header: Batch::sign(&header, items.clone(), mesh(), &node_key()).header,
-        item: items[0],
+        header: Batch::sign(&header, items, mesh(), &node_key()).header,
+        item,
         item_index: 0,
-        item_path: path,
+        item_path,
         entry: vec![0xe1; 40],
         entry_index: 41,
         entry_path: vec![[0xe2; 32]],
