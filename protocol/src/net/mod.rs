@@ -1,1 +1,19 @@
 //! libp2p plumbing that `weft` and `weft-bootstrap` have in common.
+//!
+//! [`Codec`] carries canonical values over request-response, [`Gated`] keeps strangers out of a behaviour,
+//! [`tcp_quic`] and [`swarm`] build what both programs listen with, inside the limits of this module.
+
+mod codec;
+mod gated;
+mod ids;
+mod transport;
+
+pub use codec::Codec;
+pub use gated::Gated;
+pub use ids::{from_peer_id, keypair, to_peer_id};
+#[cfg(any(test, feature = "testing"))]
+pub use transport::memory;
+pub use transport::{
+    BoxedTransport, ConnectionLimits, IDLE_TIMEOUT, TransportError, connection_limits, identify,
+    memory_limits, ping, swarm, tcp_quic,
+};
