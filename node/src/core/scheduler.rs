@@ -248,14 +248,12 @@ pub fn place(
     loop {
         demands.retain(|demand| demand.ready > 0);
         demands.sort_by_key(|demand| (running.get(&demand.needs.account).copied().unwrap_or(0), demand.order));
-        let next = demands.iter_mut().find_map(|demand| {
-            let worker = workers
-                .iter_mut()
-                .filter(|worker| obstacle(&demand.needs, worker).is_none())
-                .min_by_key(|worker| (score(worker, weights), worker.node))?;
-            Some((demand, worker))
-        });
-        let Some((demand, worker)) = next else { return placements };
+        let next = demands
+            .iter()
+            .enumerate()
+            .find_map(|(at, demand)| best(&demand.needs, &workers, weights).map(|worker| (at, worker)));
+        let Some((at, chosen)) = next else { return placements };
+        let (Some(demand), Some(worker)) = (demands.get_mut(at), workers.get_mut(chosen)) else { return placements };
         let tasks = demand.per_lease.clamp(1, u32::try_from(BATCH_ITEMS_MAX).unwrap_or(1)).min(demand.ready);
         placements.push(Placement { job: demand.job, worker: worker.node, tasks });
         demand.ready = demand.ready.saturating_sub(tasks);
@@ -263,6 +261,12 @@ pub fn place(
         let leases = running.entry(demand.needs.account).or_default();
         *leases = leases.saturating_add(1);
     }
+}
+
+/// Where the best worker that can take a task now is; ties by node id.
+fn best(needs: &Needs, workers: &[Candidate], weights: &Weights) -> Option<usize> {
+    let able = workers.iter().enumerate().filter(|(_, worker)| obstacle(needs, worker).is_none());
+    able.min_by_key(|(_, worker)| (score(worker, weights), worker.node)).map(|(at, _)| at)
 }
 
 #[cfg(test)]

@@ -1,0 +1,233 @@
+//! What the leader knows about one node, and what its silence means.
+
+use std::collections::BTreeSet;
+
+use protocol::{
+    ids::{AccountId, LeaseId, NodeId},
+    time::Timestamp,
+    wire::{
+        advert::{Advert, Isolation},
+        heartbeat::Heartbeat,
+        view::{Admission, Condition, Liveness},
+    },
+};
+
+use super::{Config, Dispatch, Member, Output};
+use crate::core::scheduler::Candidate;
+
+/// Load above which a host counts as overloaded, in percent (capability CAP-6).
+const OVERLOADED_PERCENT: u8 = 90;
+/// What an unknown worker is trusted with, in thousandths.
+const RELIABILITY_FIRST: u32 = 900;
+
+/// A node, as the leader knows it.
+#[derive(Debug, Clone)]
+pub(super) struct Worker {
+    account: AccountId,
+    approved: bool,
+    works: bool,
+    /// From heartbeats: only the node's direct word counts.
+    pub(super) slots: u16,
+    draining: bool,
+    pub(super) heard: Option<Timestamp>,
+    connected: Option<Timestamp>,
+    closed: Option<Timestamp>,
+    rtt_us: Option<u64>,
+    reliability: u32,
+    advert: Option<Advert>,
+    pub(super) leases: BTreeSet<LeaseId>,
+}
+
+impl Worker {
+    const fn new(member: &Member) -> Self {
+        Self {
+            account: member.account,
+            approved: member.approved,
+            works: member.works,
+            slots: 0,
+            draining: false,
+            heard: None,
+            connected: None,
+            closed: None,
+            rtt_us: None,
+            reliability: RELIABILITY_FIRST,
+            advert: None,
+            leases: BTreeSet::new(),
+        }
+    }
+
+    /// Slots that no lease occupies.
+    pub(super) fn slots_free(&self) -> u32 {
+        let taken = u32::try_from(self.leases.len()).unwrap_or(u32::MAX);
+        u32::from(self.slots).saturating_sub(taken)
+    }
+
+    pub(super) fn liveness(&self, now: Timestamp, config: &Config) -> Liveness {
+        let Some(heard) = self.heard else { return Liveness::Offline };
+        let silent = now.saturating_since(heard);
+        if self.closed.is_some() || silent >= config.offline_after {
+            Liveness::Offline
+        } else if silent >= config.suspect_after || self.connected.is_some_and(|connected| heard < connected) {
+            // Also one that came back and has not yet said what it holds.
+            Liveness::Suspect
+        } else {
+            Liveness::Healthy
+        }
+    }
+
+    pub(super) fn condition(&self) -> Condition {
+        let overloaded = |advert: &Advert| advert.memory_percent > OVERLOADED_PERCENT;
+        if self.draining {
+            Condition::Maintenance
+        } else if self.advert.as_ref().is_some_and(overloaded) {
+            Condition::Degraded
+        } else {
+            Condition::Online
+        }
+    }
+
+    pub(super) const fn advert(&self) -> Option<&Advert> {
+        self.advert.as_ref()
+    }
+
+    pub(super) const fn rtt_us(&self) -> Option<u64> {
+        self.rtt_us
+    }
+
+    /// The node as the scheduler sees it. What it has not said yet does not speak against it: it is not heard
+    /// from either, so nothing is placed there.
+    pub(super) fn candidate(&self, node: NodeId, now: Timestamp, config: &Config) -> Candidate {
+        let advert = self.advert.as_ref();
+        Candidate {
+            node,
+            account: self.account,
+            admission: if self.approved { Admission::Approved } else { Admission::Pending },
+            liveness: self.liveness(now, config),
+            condition: self.condition(),
+            works: self.works && (self.heard.is_none() || self.slots > 0),
+            isolation: advert.map_or(Isolation::A, |advert| advert.isolation),
+            tags: advert.map(|advert| advert.tags.clone()).unwrap_or_default(),
+            memory_bytes: advert.map_or(u64::MAX, |advert| advert.memory_bytes),
+            slots: u32::from(self.slots.max(1)),
+            slots_free: self.slots_free(),
+            rtt_us: self.rtt_us.unwrap_or(0),
+            load: advert.map_or(0, |advert| u32::from(advert.cpu_percent).saturating_mul(10)),
+            reliability: self.reliability,
+        }
+    }
+
+    /// A lease came to a good end.
+    pub(super) fn praise(&mut self) {
+        let missing = 1_000_u32.saturating_sub(self.reliability);
+        self.reliability = self.reliability.saturating_add(missing.div_ceil(8)).min(1_000);
+    }
+
+    /// A lease was lost.
+    pub(super) fn blame(&mut self) {
+        self.reliability = self.reliability.saturating_sub(self.reliability.div_ceil(4));
+    }
+
+    /// When to look at the node again: when its silence takes its leases.
+    pub(super) fn deadline(&self, config: &Config) -> Option<Timestamp> {
+        if self.leases.is_empty() {
+            return None;
+        }
+        self.closed.map(|closed| closed.saturating_add(config.closed_grace))
+    }
+}
+
+impl Dispatch {
+    pub(super) fn member(&mut self, now: Timestamp, member: &Member, out: &mut Vec<Output>) {
+        let worker = self.workers.entry(member.node).or_insert_with(|| Worker::new(member));
+        worker.account = member.account;
+        worker.works = member.works;
+        worker.approved = member.approved;
+        if !member.approved {
+            let leases: Vec<_> = worker.leases.iter().copied().collect();
+            for lease in &leases {
+                self.lose(now, lease, out);
+            }
+            if !leases.is_empty() {
+                out.push(Output::Withdraw { worker: member.node, leases });
+            }
+        }
+    }
+
+    pub(super) fn advert(&mut self, advert: Advert) {
+        if let Some(worker) = self.workers.get_mut(&advert.node) {
+            worker.advert = Some(advert);
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Timestamp, node: NodeId) {
+        if let Some(worker) = self.workers.get_mut(&node) {
+            worker.closed = None;
+            worker.connected = Some(now);
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, now: Timestamp, node: NodeId) {
+        if let Some(worker) = self.workers.get_mut(&node) {
+            worker.closed = Some(now);
+            worker.connected = None;
+        }
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        now: Timestamp,
+        node: NodeId,
+        beat: &Heartbeat,
+        rtt: Option<u64>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(worker) = self.workers.get_mut(&node) else {
+            out.push(Output::Lost(node, beat.leases.iter().map(|held| held.lease).collect()));
+            return;
+        };
+        let first = worker.connected.is_some_and(|at| worker.heard.is_none_or(|heard| heard < at));
+        worker.heard = Some(now);
+        worker.closed = None;
+        worker.slots = beat.slots;
+        worker.draining = beat.draining;
+        worker.rtt_us = rtt.or(worker.rtt_us);
+        let connected = worker.connected;
+        let known: Vec<_> = worker.leases.iter().copied().collect();
+        let mut lost = Vec::new();
+        for held in &beat.leases {
+            match self.leases.get_mut(&held.lease) {
+                Some(lease) if lease.worker == node => {
+                    lease.expires = now.saturating_add(self.config.lease_duration);
+                    lease.accepted = true;
+                    lease.started |= held.running;
+                }
+                _ => lost.push(held.lease),
+            }
+        }
+        // The first word after a new connection lists everything: what was handed out before and is not in the
+        // list is gone, because the worker was started anew.
+        if first {
+            for lease in known {
+                let listed = beat.leases.iter().any(|held| held.lease == lease);
+                let older = self.leases.get(&lease).is_some_and(|lease| connected.is_some_and(|at| lease.since < at));
+                if older && !listed {
+                    self.lose(now, &lease, out);
+                }
+            }
+        }
+        out.push(Output::Lost(node, lost));
+    }
+
+    /// What the clock says about workers.
+    pub(super) fn expire_workers(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        let mut gone = Vec::new();
+        for worker in self.workers.values() {
+            if worker.deadline(&self.config).is_some_and(|at| at <= now) {
+                gone.extend(worker.leases.iter().copied());
+            }
+        }
+        for lease in gone {
+            self.lose(now, &lease, out);
+        }
+    }
+}
