@@ -75,7 +75,11 @@ impl TaskDone {
             fuel: Fuel(0),
             peak: Pages(0),
             detail,
-            timings: Timings { queued: Duration::ZERO, prepared: Duration::ZERO, ran: Duration::ZERO },
+            timings: Timings {
+                queued: Duration::ZERO,
+                prepared: Duration::ZERO,
+                ran: Duration::ZERO,
+            },
         }
     }
 }

@@ -1,0 +1,127 @@
+use super::*;
+
+fn refusal(wat: &str) -> Refusal {
+    admit(&wat::parse_str(wat).unwrap(), &Limits::default()).unwrap_err()
+}
+
+const START: &str = r#"(func (export "_start"))"#;
+
+#[test]
+fn every_built_in_example_is_admitted() {
+    for example in crate::guests::EXAMPLES.iter().chain(crate::guests::HOSTILE) {
+        let admitted = admit(example.wasm, &Limits::default())
+            .unwrap_or_else(|refusal| panic!("{}: {refusal}", example.name));
+        assert_eq!(admitted.facts().compiler, Compiler::Cranelift, "{}", example.name);
+    }
+}
+
+#[test]
+fn what_is_not_a_module_is_named() {
+    for (bytes, code) in [
+        (b"".as_slice(), RefusalCode::NotWasm),
+        (b"hello, world", RefusalCode::NotWasm),
+        (b"\x7fELF\x02\x01\x01\x00", RefusalCode::NotWasm),
+        (b"(module)", RefusalCode::NotWasm),
+        (b"\0asm\x0d\x00\x01\x00", RefusalCode::Component),
+        (b"\0asm\x02\x00\x00\x00", RefusalCode::NotWasm),
+        (b"\0asm\x01\x00\x00\x00", RefusalCode::NoEntry),
+        (b"\0asm\x01\x00\x00\x00\x01", RefusalCode::Invalid),
+    ] {
+        let refusal = admit(bytes, &Limits::default()).unwrap_err();
+        assert_eq!(refusal.code, code, "{refusal}");
+        assert!(refusal.text.ends_with(|last: char| last != '.'), "one sentence: {refusal}");
+    }
+}
+
+#[test]
+fn each_rule_has_its_refusal() {
+    let wasi = "wasi_snapshot_preview1";
+    for (wat, code) in [
+        (r#"(module (func (export "run")))"#.to_owned(), RefusalCode::NoEntry),
+        (r#"(module (func (export "_start") (param i32)))"#.to_owned(), RefusalCode::NoEntry),
+        (r#"(module (memory (export "_start") 1))"#.to_owned(), RefusalCode::NoEntry),
+        (format!("(module {START} (func $s) (start $s))"), RefusalCode::StartSection),
+        (format!(r#"(module (import "env" "x" (func)) {START})"#), RefusalCode::UnknownImport),
+        (
+            format!(r#"(module (import "{wasi}" "memory" (memory 1)) {START})"#),
+            RefusalCode::UnknownImport,
+        ),
+        (
+            format!(r#"(module (import "{wasi}" "fd_fly" (func)) {START})"#),
+            RefusalCode::UnknownImport,
+        ),
+        (
+            format!(r#"(module (import "{wasi}" "proc_exit" (func)) {START})"#),
+            RefusalCode::ImportType,
+        ),
+        (
+            format!(r#"(module (import "{wasi}" "proc_exit" (func (param i32))) {START})"#),
+            RefusalCode::NoMemory,
+        ),
+        (
+            format!(
+                r#"(module (import "{wasi}" "proc_exit" (func (param i32))) (memory 1) {START})"#
+            ),
+            RefusalCode::NoMemory,
+        ),
+        (
+            format!(r#"(module {START} (global (export "weft:fuel") i32 (i32.const 0)))"#),
+            RefusalCode::ReservedName,
+        ),
+        (format!("(module {START} (table 1000000 funcref))"), RefusalCode::TooLarge),
+        (format!("(module {START} (memory 1) (memory 1))"), RefusalCode::Invalid),
+        (format!("(module {START} (memory i64 1))"), RefusalCode::Invalid),
+        (format!("(module {START} (memory 1 1 shared))"), RefusalCode::Invalid),
+        (format!("(module {START} (func (result i32) i64.const 0))"), RefusalCode::Invalid),
+        (format!("(module {START} (func (param v128)))"), RefusalCode::Invalid),
+        (format!("(module {START} (func $f return_call $f))"), RefusalCode::Invalid),
+        (format!("(module {START} (tag))"), RefusalCode::Invalid),
+        (format!("(module {START} (table 1 externref))"), RefusalCode::Invalid),
+        (
+            format!(
+                "(module {START} (table 1 funcref) (func (result i32) ref.null func i32.const 1 table.grow 0))"
+            ),
+            RefusalCode::Invalid,
+        ),
+        (format!("(module {START} (func (param {})))", "i32 ".repeat(129)), RefusalCode::TooLarge),
+        (
+            format!("(module {START} (func (local {})))", "i32 ".repeat(40_001)),
+            RefusalCode::TooLarge,
+        ),
+        (
+            format!("(module {START} (func {}{}))", "block ".repeat(3_000), "end ".repeat(3_000)),
+            RefusalCode::TooLarge,
+        ),
+    ] {
+        let refusal = refusal(&wat);
+        assert_eq!(refusal.code, code, "{refusal}: {}", &wat[..wat.len().min(200)]);
+    }
+}
+
+#[test]
+fn a_refusal_for_size_names_the_limit_and_what_was_found() {
+    let limits = Limits { module_bytes: 4, ..Limits::default() };
+    let refusal = admit(b"\0asm\x01\x00\x00\x00", &limits).unwrap_err();
+    assert_eq!((refusal.code, refusal.limit, refusal.found), (RefusalCode::TooLarge, 4, 8));
+    assert_eq!(refusal.to_string(), "the module has 8 bytes, but 4 is the limit");
+}
+
+#[test]
+fn a_function_too_large_for_cranelift_is_left_to_singlepass() {
+    let wat =
+        format!("(module {START} (func (param i32) {}))", "local.get 0 if else end ".repeat(2_001));
+    let bytes = wat::parse_str(wat).unwrap();
+    let admitted = admit(&bytes, &Limits::default()).unwrap();
+    assert_eq!(admitted.facts().compiler, Compiler::Singlepass);
+}
+
+#[test]
+fn slots_count_parameters_locals_and_operands() {
+    let wat = format!(
+        "(module {START} (func (param i32) (local i64 i64) i32.const 1 i32.const 2 i32.add drop))"
+    );
+    let bytes = wat::parse_str(wat).unwrap();
+    let admitted = admit(&bytes, &Limits::default()).unwrap();
+    let facts = admitted.functions()[1];
+    assert_eq!((facts.locals, facts.slots, facts.calls), (2, 5, false));
+}

@@ -1,0 +1,11 @@
+//! WASI preview 1, answered from memory only: the same answers on every machine.
+//!
+//! Pure: no host file, clock, network or entropy is behind it. Everything that a program can see is a function of
+//! the task: arguments, environment, standard input, the read-only files below `/in`, whatever it wrote below
+//! `/out` itself, a clock that advances with the fuel it used, and randomness from the task's seed.
+//!
+//! Source: WASI snapshot preview 1, `witx/wasi_snapshot_preview1.witx`.
+
+pub mod calls;
+
+pub use calls::{Call, ValueType};
