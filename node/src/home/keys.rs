@@ -1,0 +1,173 @@
+//! The two keys of a node, as files.
+
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use protocol::{ids::Hash, keys::SecretKey};
+
+use super::{Home, HomeError, private};
+
+/// How the DER of an Ed25519 private key begins (RFC 8410 section 7): version 0, algorithm 1.3.101.112, and an
+/// octet string of an octet string of 32 bytes. The seed follows.
+const PKCS8_PREFIX: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
+const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const PEM_END: &str = "-----END PRIVATE KEY-----";
+
+/// The keys of a node.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Its own: its public part is the peer id.
+    pub node: SecretKey,
+    /// Its owner's: its public part is the account that pays and earns.
+    pub owner: SecretKey,
+}
+
+impl Home {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::Missing`] if there are none, [`HomeError::KeyExposed`] if other users could read one.
+    pub fn keys(&self) -> Result<Keys, HomeError> {
+        match (read_key(&self.identity_key())?, read_key(&self.owner_key())?) {
+            (Some(node), Some(owner)) => Ok(Keys { node, owner }),
+            _ => Err(HomeError::Missing { dir: self.dir().to_owned() }),
+        }
+    }
+
+    /// Reads the keys and makes those that are missing. The second part says whether the node's own is new.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::keys`]; also if one cannot be written.
+    pub fn keys_or_new(&self) -> Result<(Keys, bool), HomeError> {
+        let (node, fresh) = key_or_new(&self.identity_key())?;
+        let (owner, _) = key_or_new(&self.owner_key())?;
+        Ok((Keys { node, owner }, fresh))
+    }
+
+    /// The token that programs on this machine show to the API over TCP; made if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read or written, or if other users could read it.
+    pub fn token_or_new(&self) -> Result<String, HomeError> {
+        let path = self.token_file();
+        if let Some(token) = private::read(&path)? {
+            return Ok(token.trim().to_owned());
+        }
+        let token = Hash(random_seed()?).to_string();
+        private::write_new(&path, format!("{token}\n").as_bytes())?;
+        // Somebody else may have been faster; theirs holds then.
+        Ok(private::read(&path)?.map_or(token, |token| token.trim().to_owned()))
+    }
+
+    /// The token, if there is one that we may read.
+    #[must_use]
+    pub fn token(&self) -> Option<String> {
+        private::read(&self.token_file()).ok().flatten().map(|token| token.trim().to_owned())
+    }
+}
+
+fn key_or_new(path: &Path) -> Result<(SecretKey, bool), HomeError> {
+    if let Some(key) = read_key(path)? {
+        return Ok((key, false));
+    }
+    let seed = random_seed()?;
+    let fresh = private::write_new(path, to_pem(&seed).as_bytes())?;
+    let key = if fresh { Some(SecretKey::from_seed(&seed)) } else { read_key(path)? };
+    key.map(|key| (key, fresh)).ok_or_else(|| HomeError::BadKey { path: path.to_owned() })
+}
+
+fn read_key(path: &Path) -> Result<Option<SecretKey>, HomeError> {
+    let Some(text) = private::read(path)? else { return Ok(None) };
+    let seed = from_pem(&text).ok_or_else(|| HomeError::BadKey { path: path.to_owned() })?;
+    Ok(Some(SecretKey::from_seed(&seed)))
+}
+
+fn random_seed() -> Result<[u8; 32], HomeError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|_| HomeError::Entropy)?;
+    Ok(seed)
+}
+
+fn to_pem(seed: &[u8; 32]) -> String {
+    let der = [PKCS8_PREFIX.as_slice(), seed].concat();
+    format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(der))
+}
+
+/// Reads what [`to_pem`] and `openssl genpkey -algorithm ed25519` write.
+fn from_pem(text: &str) -> Option<[u8; 32]> {
+    let body = text.trim().strip_prefix(PEM_BEGIN)?.strip_suffix(PEM_END)?;
+    let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let der = STANDARD.decode(body).ok()?;
+    der.strip_prefix(PKCS8_PREFIX.as_slice())?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_key_file_is_what_openssl_writes() {
+        // RFC 8410 section 10.3, the first example.
+        let text = "-----BEGIN PRIVATE KEY-----\n\
+                    MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+                    -----END PRIVATE KEY-----\n";
+        let seed = from_pem(text).unwrap();
+        assert_eq!(
+            Hash(seed).to_string(),
+            "d4ee72dbf913584ad5b6d8f1f769f8ad3afe7c28cbf1d4fbe097a88f44755842"
+        );
+        assert_eq!(to_pem(&seed), text);
+    }
+
+    #[test]
+    fn keys_are_made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(&dir.path().join("a/b")).unwrap();
+        let (first, fresh) = home.keys_or_new().unwrap();
+        assert!(fresh);
+        let (again, fresh) = home.keys_or_new().unwrap();
+        assert!(!fresh);
+        assert_eq!(first.node.node(), again.node.node());
+        assert_eq!(first.owner.account(), again.owner.account());
+        assert_ne!(first.node.public(), first.owner.public());
+        for file in [home.identity_key(), home.owner_key()] {
+            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::metadata(home.dir()).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(dir.path()).unwrap();
+        home.keys_or_new().unwrap();
+        fs::set_permissions(home.owner_key(), fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(matches!(home.keys(), Err(HomeError::KeyExposed { mode: 0o644, .. })));
+    }
+
+    #[test]
+    fn a_key_file_with_something_else_in_it_is_never_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(dir.path()).unwrap();
+        private::write_new(&home.identity_key(), b"not a key").unwrap();
+        assert!(matches!(home.keys_or_new(), Err(HomeError::BadKey { .. })));
+        assert_eq!(fs::read(home.identity_key()).unwrap(), b"not a key");
+    }
+
+    #[test]
+    fn the_token_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(dir.path()).unwrap();
+        assert_eq!(home.token(), None);
+        let token = home.token_or_new().unwrap();
+        assert_eq!(home.token_or_new().unwrap(), token);
+        assert_eq!(home.token(), Some(token));
+    }
+}
