@@ -1,0 +1,28 @@
+//! The documents of the API, exactly as `weft -o json` prints them.
+//!
+//! Everything is a [`Document`]: `apiVersion` and `kind` beside the fields. Lists have `items`. Ids are whole,
+//! states in upper case, times RFC 3339 in UTC, durations seconds (`_seconds`), sizes bytes (`_bytes`), credits
+//! integers in millionths (`_ucr`). Within `weft/v1` fields are only added; readers ignore those they do not
+//! know.
+
+mod credits;
+mod document;
+mod job;
+mod node;
+mod receipt;
+mod receipt_file;
+mod status;
+mod submit;
+mod task;
+
+pub use credits::{Balance, HistoryEntry, LedgerList, LedgerPoint};
+pub use document::{API_VERSION, Document, Kind, List, ListKind};
+pub use job::{Explain, Job, Obstacle, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
+pub use node::{Decision, Identity, Node, Peer};
+pub use receipt::{Receipt, ReceiptDetail};
+pub use receipt_file::{BadReceiptFile, ReceiptFile};
+pub use status::{
+    Blob, Check, Credit, Health, Mesh, OpenWork, Sharing, ShuttingDown, Status, Version,
+};
+pub use submit::{Limits, Plan, ScopeName, SubmitRequest};
+pub use task::{JobResults, Output, OutputFile, Stream, Task, TaskResult};
