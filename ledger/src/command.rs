@@ -72,6 +72,10 @@ pub struct Stamped {
     pub command: Command,
 }
 
+impl Canonical for Command {
+    const BYTES_MAX: usize = 256 * 1024;
+}
+
 impl Canonical for Stamped {
     const BYTES_MAX: usize = 256 * 1024;
 }

@@ -8,18 +8,32 @@
 //!
 //! Those of the [crate](crate), checked by [`check_invariants`].
 
+mod admission;
+mod draft;
 pub mod entry;
+mod found;
+mod jobs;
 pub(crate) mod keys;
+pub mod money;
+mod pay;
 pub mod query;
 pub mod record;
+mod settle;
+
+use std::time::Duration;
 
 use protocol::{
     ids::{AccountId, JobId, NodeId, TaskIndex},
+    reject::RejectReason,
     wire::view::{JobState, TaskState},
 };
 
+use self::{
+    draft::{Draft, Outcome, Refusal, bytes_hash},
+    record::UsedId,
+};
 use crate::{
-    command::{Reply, Stamped},
+    command::{Command, Reply, Stamped},
     records::{Changes, ReadError, Records},
 };
 
@@ -72,16 +86,69 @@ pub enum Event {
     },
 }
 
+/// How far a command's time may be ahead of the newest entry. A mesh may sleep for a winter; a clock that is
+/// further off than this is broken, and would make everything that is signed afterwards look expired.
+const JUMP_MAX: Duration = Duration::from_secs(400 * 24 * 3_600);
+
 /// Applies one command to the records as they are.
 ///
 /// Deterministic. What is wrong with a command (a signature, an amount, its time) is a
-/// [`Reply::Rejected`], never an error. The same request gives the same reply and changes nothing.
+/// [`Reply::Rejected`], never an error. The same request gives the same reply and changes nothing; the same
+/// request with another command is refused with `IdempotencyMismatch`.
 ///
 /// # Errors
 ///
 /// If a record cannot be read: the node must stop.
 pub fn apply<R: Records + ?Sized>(records: &R, command: &Stamped) -> Result<Applied, ReadError> {
-    let _ = (records, command);
-    let reply = Reply::Rejected(protocol::reject::RejectReason::Internal.into());
-    Ok(Applied { changes: Changes::default(), reply, events: Vec::new() })
+    let mut draft = Draft::new(records, command.at)?;
+    let id = keys::request_id(&command.request);
+    // The stamp is not part of it: a retry of the same request may carry a later one.
+    let bytes = match bytes_hash(&command.command) {
+        Ok(bytes) => bytes,
+        Err(reason) => return Ok(Applied::unchanged(Reply::Rejected(reason.into()))),
+    };
+    if let Some(used) = draft.get::<UsedId>(&id)? {
+        let same = used.bytes == bytes;
+        let mismatch = || Reply::Rejected(RejectReason::IdempotencyMismatch.into());
+        return Ok(Applied::unchanged(if same { used.reply } else { mismatch() }));
+    }
+    let outcome = decide(&mut draft, command);
+    draft.finish(records, (id, bytes), outcome)
+}
+
+/// What a command does to the draft.
+fn decide<R: Records + ?Sized>(
+    draft: &mut Draft<'_, R>,
+    command: &Stamped,
+) -> Result<Outcome, Refusal> {
+    if let Command::Found(genesis) = &command.command {
+        return found::found(draft, &command.mesh, genesis);
+    }
+    let policy = draft.policy()?;
+    if policy.mesh != command.mesh {
+        return Err(RejectReason::WrongMesh.into());
+    }
+    if command.at > draft.head().time.saturating_add(JUMP_MAX) {
+        return Err(RejectReason::OutsideValidity.into());
+    }
+    match &command.command {
+        Command::Found(genesis) => found::found(draft, &command.mesh, genesis),
+        Command::Enroll(request) => admission::enroll(draft, &policy, request),
+        Command::Decide(decision) => admission::decide(draft, &policy, decision),
+        Command::Submit { authorization, spec } => {
+            jobs::submit(draft, &policy, authorization, spec)
+        }
+        Command::Settle { receipts, retried } => settle::settle(draft, &policy, receipts, retried),
+        Command::GiveUp { job, tasks } => settle::give_up(draft, *job, tasks),
+        Command::Cancel(cancel) => jobs::cancel(draft, &policy, cancel),
+        Command::Expire(job) => jobs::expire(draft, *job),
+        Command::Transfer(transfer) => pay::pay(draft, &policy, transfer),
+    }
+}
+
+impl Applied {
+    /// Nothing changes.
+    fn unchanged(reply: Reply) -> Self {
+        Self { changes: Changes::default(), reply, events: Vec::new() }
+    }
 }

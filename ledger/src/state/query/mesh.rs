@@ -37,6 +37,8 @@ pub struct MeshFacts {
     pub open_jobs: u32,
     /// Grows with every change of who is a member.
     pub roster_version: u64,
+    /// Whether the ledger holds nothing but Genesis and enrolment.
+    pub pristine: bool,
 }
 
 /// Who is a member.
@@ -65,6 +67,7 @@ pub fn mesh<R: Records + ?Sized>(records: &R) -> Result<Option<MeshFacts>, ReadE
         time: head.time,
         open_jobs: counts.open_jobs,
         roster_version: counts.roster,
+        pristine: !counts.used,
     }))
 }
 

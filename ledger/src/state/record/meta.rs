@@ -57,6 +57,8 @@ pub struct Counts {
     pub pending: u32,
     /// Grows with every change of who is a member.
     pub roster: u64,
+    /// Whether the ledger holds more than Genesis and enrolment.
+    pub used: bool,
 }
 
 /// The rules of the mesh. As Genesis says, until they are changed.
