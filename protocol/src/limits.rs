@@ -43,6 +43,8 @@ pub const ADDRESS_BYTES_MAX: usize = 256;
 pub const PAGE_INPUTS_MAX: usize = 1_024;
 /// One page of a manifest, in bytes.
 pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// The description of a reducing task's input, in bytes: about 500,000 outputs.
+pub const REDUCE_INPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An input up to this size lies in its manifest's page, in bytes; a larger one is a blob.
 pub const INLINE_INPUT_BYTES_MAX: usize = 512;
 /// An output blob up to this size travels with the result, in bytes; a larger one is fetched.

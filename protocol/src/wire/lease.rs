@@ -9,7 +9,7 @@ use crate::{
     merkle::Digest,
     price::Price,
     reject::RejectReason,
-    wire::{canonical, job::JobSpec, manifest::TaskInput},
+    wire::{canonical, job::JobSpec, manifest::BlobRef},
 };
 
 /// Orders everything that leaders do outside the log. A worker refuses what is older than what it has seen.
@@ -60,8 +60,9 @@ pub struct LeaseOffer {
     pub batch: Batch<LeaseHeader, LeaseItem>,
     /// The job. Checked against the authorization's hash of it.
     pub spec: JobSpec,
-    /// The input of the reducing task, whose manifest the leader makes: only in a lease of that task alone.
-    pub reduce_input: Option<TaskInput>,
+    /// The encoded [`TaskInput`](crate::wire::manifest::TaskInput) of the reducing task, which the leader makes:
+    /// only in a lease of that task alone.
+    pub reduce_input: Option<BlobRef>,
     /// Who has the blobs, best first. At most 8.
     pub providers: Vec<NodeId>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::Hash,
-    limits::{INLINE_INPUT_BYTES_MAX, PAGE_BYTES_MAX, PAGE_INPUTS_MAX},
+    limits::{INLINE_INPUT_BYTES_MAX, PAGE_BYTES_MAX, PAGE_INPUTS_MAX, REDUCE_INPUT_BYTES_MAX},
     wire::canonical,
 };
 
@@ -174,7 +174,8 @@ impl OutputManifest {
 
 canonical! {
     InputPage: PAGE_BYTES_MAX;
-    TaskInput: PAGE_BYTES_MAX;
+    // The reducing task has one file for each other task.
+    TaskInput: REDUCE_INPUT_BYTES_MAX;
     InputManifest: PAGE_BYTES_MAX;
     OutputManifest: PAGE_BYTES_MAX;
 }
