@@ -1,0 +1,85 @@
+//! Group commit: one sync makes every write durable that was made before it.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, SyncSender},
+    },
+    thread::{self, JoinHandle},
+};
+
+use openraft::storage::IOFlushed;
+
+use super::{
+    raft::Types,
+    store::{Database, StoreError},
+};
+
+/// Writes that wait for the disk. When as many wait, the next one blocks, and with it the log: the disk is then
+/// what the group waits for anyway.
+const WAITING_MAX: usize = 1_024;
+
+/// A thread that syncs, and reports writes as durable in the order in which they were made.
+///
+/// While it syncs, further writes gather; the next sync serves them all. Dropping it waits for the writes that
+/// it was given.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    /// `None` only while it is dropped.
+    written: Option<SyncSender<IOFlushed<Types>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flusher {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    ///
+    /// If the system gives none.
+    pub(crate) fn start(database: Arc<Database>) -> std::io::Result<Self> {
+        let (written, waiting) = mpsc::sync_channel(WAITING_MAX);
+        let thread = thread::Builder::new()
+            .name("ledger-sync".into())
+            .spawn(move || run(&database, &waiting))?;
+        Ok(Self { written: Some(written), thread: Some(thread) })
+    }
+
+    /// Reports to `done` once everything that was written before this call is durable.
+    pub(crate) fn submit(&self, done: IOFlushed<Types>) {
+        let refused = match &self.written {
+            Some(written) => written.send(done).map_err(|mpsc::SendError(done)| done).err(),
+            None => Some(done),
+        };
+        if let Some(done) = refused {
+            done.io_completed(Err(std::io::Error::other(
+                "the thread that syncs the log has ended",
+            )));
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        drop(self.written.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that syncs the log panicked");
+        }
+    }
+}
+
+fn run(database: &Database, waiting: &Receiver<IOFlushed<Types>>) {
+    while let Ok(first) = waiting.recv() {
+        // Taken before the sync: what is written from here on may not be covered by it.
+        let served: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let synced = database.sync();
+        for done in served {
+            done.io_completed(synced.as_ref().map(|()| ()).map_err(as_io_error));
+        }
+    }
+}
+
+fn as_io_error(error: &StoreError) -> std::io::Error {
+    std::io::Error::other(error.to_string())
+}
