@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use protocol::{
     ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
-    wire::{enroll::Verdict, view::JobState},
+    wire::enroll::Verdict,
 };
 
 use crate::{
@@ -151,8 +151,6 @@ pub trait Backend: Send + Sync + 'static {
 pub struct JobsQuery {
     /// Only those of this account.
     pub account: Option<AccountId>,
-    /// Only those in this state.
-    pub state: Option<JobState>,
     /// Continue after this job.
     pub after: Option<JobId>,
     /// At most this many: 1 to [`LIST_ITEMS_MAX`](protocol::limits::LIST_ITEMS_MAX). Fewer means that there are no

@@ -10,7 +10,6 @@ const MS_MAX: u64 = 253_402_300_800_000;
 
 /// `2026-11-20T15:25:03.120Z`. Times after the year 9999 are shown as its last millisecond.
 #[must_use]
-#[expect(clippy::arithmetic_side_effects, reason = "bounded by MS_MAX; constant divisors")]
 pub fn format(time: UnixMillis) -> String {
     let ms = time.0.min(MS_MAX - 1);
     let (year, month, day) = date_of(ms / MS_PER_DAY);
