@@ -18,7 +18,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = is_json(&request);
-        let bytes = Bytes::from_request(request, state).await.map_err(of_bytes)?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| of_bytes(&rejection))?;
         parse(is_json, &bytes).map(Self)
     }
 }
@@ -32,7 +33,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalB
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = is_json(&request);
-        let bytes = Bytes::from_request(request, state).await.map_err(of_bytes)?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| of_bytes(&rejection))?;
         if bytes.is_empty() { Ok(Self(T::default())) } else { parse(is_json, &bytes).map(Self) }
     }
 }
@@ -59,7 +61,7 @@ fn is_json(request: &Request) -> bool {
     kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-fn of_bytes(rejection: BytesRejection) -> Problem {
+fn of_bytes(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(
             ErrorCode::PayloadTooLarge,

@@ -39,7 +39,8 @@ pub struct Status {
     /// Who leads it.
     #[serde(with = "text::option", default)]
     pub leader: Option<NodeId>,
-    /// The state of the mesh.
+    /// The state of the mesh: its fields stand beside the others.
+    #[serde(flatten)]
     pub work: Option<Mesh>,
     /// The owner's credits.
     pub credits: Option<Credit>,
