@@ -163,7 +163,7 @@ pub fn memory_limits() -> memory_connection_limits::Behaviour {
 #[must_use]
 pub fn identify(key: &Keypair, agent: String) -> identify::Behaviour {
     identify::Behaviour::new(
-        identify::Config::new(names::IDENTIFY.to_owned(), key.public())
+        identify::Config::new_with_signed_peer_record(names::IDENTIFY.to_owned(), key)
             .with_agent_version(agent)
             .with_cache_size(IDENTIFY_PEERS_MAX)
             .with_push_listen_addr_updates(true),

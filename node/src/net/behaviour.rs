@@ -1,0 +1,75 @@
+//! What the swarm speaks: with everybody, and with members.
+
+use libp2p::{
+    StreamProtocol, connection_limits, gossipsub::IdentTopic, identify, identity::Keypair, memory_connection_limits,
+    ping, swarm::NetworkBehaviour,
+};
+use protocol::{
+    names::{self, MeshProtocol},
+    net::{self, ConnectionLimits, Gated},
+};
+
+use super::{
+    MeshSetup, NetConfig,
+    exchange::{ClientRpc, EnrollRpc, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc, Rpc, RpcBehaviour},
+    gossip, kademlia, streams,
+};
+
+/// Everything.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    pub(super) limits: connection_limits::Behaviour,
+    pub(super) memory: memory_connection_limits::Behaviour,
+    pub(super) identify: identify::Behaviour,
+    pub(super) ping: ping::Behaviour,
+    pub(super) hello: RpcBehaviour<HelloRpc>,
+    pub(super) enroll: RpcBehaviour<EnrollRpc>,
+    pub(super) mesh: Gated<MeshBehaviour>,
+}
+
+/// What only members speak.
+#[derive(NetworkBehaviour)]
+pub(super) struct MeshBehaviour {
+    pub(super) kad: kademlia::Behaviour,
+    pub(super) gossip: gossip::Behaviour,
+    pub(super) heartbeat: RpcBehaviour<HeartbeatRpc>,
+    pub(super) lease: RpcBehaviour<LeaseRpc>,
+    pub(super) result: RpcBehaviour<ResultRpc>,
+    pub(super) client: RpcBehaviour<ClientRpc>,
+    pub(super) blobs: streams::Behaviour,
+}
+
+impl Behaviour {
+    pub(super) fn new(config: &NetConfig, key: &Keypair) -> Self {
+        Self {
+            limits: net::connection_limits(ConnectionLimits::node(config.established_in_max)),
+            memory: net::memory_limits(),
+            identify: net::identify(key, config.agent.clone()),
+            ping: net::ping(),
+            hello: HelloRpc::behaviour(StreamProtocol::new(names::HELLO)),
+            enroll: EnrollRpc::behaviour(StreamProtocol::new(names::ENROLL)),
+            mesh: Gated::default(),
+        }
+    }
+}
+
+impl MeshBehaviour {
+    pub(super) fn new(setup: &MeshSetup, key: &Keypair) -> Self {
+        let local = key.public().to_peer_id();
+        let name = |protocol: MeshProtocol| protocol_name(protocol.name(&setup.mesh));
+        Self {
+            kad: kademlia::behaviour(local, name(MeshProtocol::Kad)),
+            gossip: gossip::behaviour(key, &IdentTopic::new(setup.topic.clone())),
+            heartbeat: HeartbeatRpc::behaviour(name(MeshProtocol::Heartbeat)),
+            lease: LeaseRpc::behaviour(name(MeshProtocol::Lease)),
+            result: ResultRpc::behaviour(name(MeshProtocol::Result)),
+            client: ClientRpc::behaviour(name(MeshProtocol::Client)),
+            blobs: streams::Behaviour::new(name(MeshProtocol::Blob)),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the names of `protocol::names` begin with a slash")]
+fn protocol_name(name: String) -> StreamProtocol {
+    StreamProtocol::try_from_owned(name).expect("a protocol's name begins with a slash")
+}

@@ -1,0 +1,308 @@
+//! The one task that owns the swarm.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use libp2p::{
+    Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
+    gossipsub::{IdentTopic, MessageAcceptance, MessageId},
+    identity::Keypair,
+    metrics::{Metrics, Recorder as _, Registry},
+    swarm::{ConnectionId, SwarmEvent},
+};
+use protocol::{
+    ids::{MeshId, NodeId},
+    keys::SecretKey,
+    machine::Machine as _,
+    net::{self, BoxedTransport},
+    time::{Clock, Timestamp},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    ConnectError, Inbound, NetConfig, NetHandle,
+    behaviour::{Behaviour, BehaviourEvent},
+    exchange::{Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc},
+    handle::{COMMANDS_MAX, Command},
+    peers::Peers,
+    redial::{self, Redial},
+};
+
+mod commands;
+mod connections;
+mod hearing;
+mod mesh;
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Requests and adverts that the node has not answered yet; more are refused.
+const UNANSWERED_MAX: usize = 256;
+/// Connects of handles that wait for their outcome.
+const CONNECTS_MAX: usize = 64;
+
+/// The network could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The transports could not be set up.
+    #[error("the network transports could not be set up")]
+    Transport(#[source] net::TransportError),
+    /// An address cannot be listened on: taken, not of this machine, or of a kind that is not spoken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// Why.
+        #[source]
+        source: libp2p::TransportError<std::io::Error>,
+    },
+}
+
+/// A network that is ready to run.
+#[derive(Debug)]
+pub struct Net {
+    /// The way to it, for the whole node.
+    pub handle: NetHandle,
+    /// What comes from it. The node keeps taking: what it leaves is refused when the queue is full.
+    pub inbound: mpsc::Receiver<Inbound>,
+    /// What has to run.
+    pub task: NetTask,
+}
+
+/// Sets the network up and listens on the configured addresses. Nothing happens until [`NetTask::run`].
+///
+/// `seed` spreads this node's redials; `registry` gets libp2p's metrics.
+///
+/// # Errors
+///
+/// See [`NetError`].
+///
+/// # Panics
+///
+/// Outside a tokio runtime.
+pub fn start(
+    config: &NetConfig,
+    key: &SecretKey,
+    seed: u64,
+    clock: Box<dyn Clock + Send>,
+    registry: &mut Registry,
+) -> Result<Net, NetError> {
+    let transport = net::tcp_quic(&net::keypair(key)).map_err(NetError::Transport)?;
+    start_on(transport, config, key, seed, Shell { clock, metrics: Metrics::new(registry) })
+}
+
+/// What the task has from outside, besides the swarm.
+pub(super) struct Shell {
+    pub(super) clock: Box<dyn Clock + Send>,
+    pub(super) metrics: Metrics,
+}
+
+/// [`start`] on a transport of one's own.
+pub(super) fn start_on(
+    transport: BoxedTransport,
+    config: &NetConfig,
+    key: &SecretKey,
+    seed: u64,
+    shell: Shell,
+) -> Result<Net, NetError> {
+    let keypair = net::keypair(key);
+    let mut swarm = net::swarm(transport, Behaviour::new(config, &keypair), keypair.public().to_peer_id());
+    let mut unheard = Vec::new();
+    for address in &config.listen {
+        let id = swarm
+            .listen_on(address.clone())
+            .map_err(|source| NetError::Listen { address: address.clone(), source })?;
+        unheard.push(id);
+    }
+    let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
+    let (inbound_in, inbound) = mpsc::channel(config.inbound_max.max(1));
+    let strangers = config.stranger_per_second;
+    let task = NetTask {
+        local: key.node(),
+        keypair,
+        regate_after: config.regate_after,
+        shell,
+        swarm,
+        commands,
+        inbound: inbound_in,
+        answers: FuturesUnordered::new(),
+        unheard,
+        asked_where: Vec::new(),
+        connects: BTreeMap::new(),
+        peers: Peers::default(),
+        unsaid: BTreeMap::new(),
+        redial: Redial::new(seed),
+        joined: None,
+        members: BTreeSet::new(),
+        stale_since: None,
+        hello: Exchange::new(strangers),
+        enroll: Exchange::new(strangers),
+        heartbeat: Exchange::new(strangers),
+        lease: Exchange::new(strangers),
+        result: Exchange::new(strangers),
+        client: Exchange::new(strangers),
+    };
+    Ok(Net { handle: NetHandle::new(commands_in, key.node()), inbound, task })
+}
+
+/// The task. It owns the swarm and everything that is known about peers.
+pub struct NetTask {
+    local: NodeId,
+    keypair: Keypair,
+    regate_after: Duration,
+    shell: Shell,
+    swarm: Swarm<Behaviour>,
+    commands: mpsc::Receiver<Command>,
+    inbound: mpsc::Sender<Inbound>,
+    /// Answers and verdicts that the node owes. At most [`UNANSWERED_MAX`].
+    answers: FuturesUnordered<BoxFuture<'static, Completion>>,
+    /// Listeners that have not said an address yet.
+    unheard: Vec<ListenerId>,
+    /// Who waits for the listeners.
+    asked_where: Vec<oneshot::Sender<Vec<Multiaddr>>>,
+    connects: BTreeMap<ConnectionId, oneshot::Sender<Result<NodeId, ConnectError>>>,
+    peers: Peers,
+    /// Comings and goings that the node has not been told, because its queue was full.
+    unsaid: BTreeMap<NodeId, bool>,
+    redial: Redial,
+    joined: Option<Joined>,
+    members: BTreeSet<NodeId>,
+    /// Since when there are connections that a newly approved peer has to make anew.
+    stale_since: Option<Timestamp>,
+    hello: Exchange<HelloRpc>,
+    enroll: Exchange<EnrollRpc>,
+    heartbeat: Exchange<HeartbeatRpc>,
+    lease: Exchange<LeaseRpc>,
+    result: Exchange<ResultRpc>,
+    client: Exchange<ClientRpc>,
+}
+
+impl std::fmt::Debug for NetTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetTask").field("local", &self.local).field("joined", &self.joined).finish_non_exhaustive()
+    }
+}
+
+/// The mesh whose protocols are open.
+#[derive(Debug)]
+struct Joined {
+    mesh: MeshId,
+    topic: IdentTopic,
+}
+
+/// Something that the node was asked for is there.
+#[derive(Debug)]
+enum Completion {
+    Answered(Answered),
+    Judged { id: MessageId, from: PeerId, verdict: MessageAcceptance },
+}
+
+/// Everything that can wake the loop: a closed list.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the loop's stack")]
+enum Event {
+    /// The node answered.
+    Completed(Completion),
+    /// Time has passed.
+    Tick,
+    /// Somebody in this process wants something.
+    Commanded(Command),
+    /// Something happened on the network.
+    Swarm(SwarmEvent<BehaviourEvent>),
+}
+
+impl NetTask {
+    /// Runs until `stop` is cancelled or every handle is gone. Not cancel safe: dropping the future closes all
+    /// connections.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while let Some(event) = self.next_event(&stop, &mut ticks).await {
+            self.handle(event);
+            self.say_unsaid();
+        }
+    }
+
+    /// Waits for the next event. What is finished comes before what is new. Commands and the network take turns,
+    /// so that neither can keep the other waiting.
+    async fn next_event(&mut self, stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> Option<Event> {
+        let Self { answers, commands, swarm, .. } = self;
+        let new = async {
+            tokio::select! {
+                command = commands.recv() => command.map(Event::Commanded),
+                event = swarm.select_next_some() => Some(Event::Swarm(event)),
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            Some(done) = answers.next(), if !answers.is_empty() => Some(Event::Completed(done)),
+            _ = ticks.tick() => Some(Event::Tick),
+            event = new => event,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Completed(done) => self.complete(done),
+            Event::Tick => self.tick(),
+            Event::Commanded(command) => self.obey(command),
+            Event::Swarm(event) => {
+                self.shell.metrics.record(&event);
+                self.on_swarm(event);
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.now();
+        self.redial(redial::Input::Tick);
+        self.hello.expire(now);
+        self.enroll.expire(now);
+        self.heartbeat.expire(now);
+        self.lease.expire(now);
+        self.result.expire(now);
+        self.client.expire(now);
+        self.regate(now);
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shell.clock.now()
+    }
+
+    fn redial(&mut self, input: redial::Input) {
+        let now = self.now();
+        for output in self.redial.handle(now, input) {
+            self.perform(output);
+        }
+    }
+
+    /// Tells the node who came and went, as far as its queue has room. What is left out is told later: the last
+    /// state of each peer, not every change.
+    fn say_unsaid(&mut self) {
+        while let Some((node, here)) = self.unsaid.pop_first() {
+            let event = if here { Inbound::PeerConnected(node) } else { Inbound::PeerDisconnected(node) };
+            if self.inbound.try_send(event).is_err() {
+                self.unsaid.insert(node, here);
+                return;
+            }
+        }
+    }
+
+    /// Waits for something that the node owes, without waiting.
+    fn owe(&self, completion: impl Future<Output = Completion> + Send + 'static) {
+        self.answers.push(completion.boxed());
+    }
+
+    fn is_member(&self, node: &NodeId) -> bool {
+        self.members.contains(node)
+    }
+}
+
+#[cfg(test)]
+mod tests;

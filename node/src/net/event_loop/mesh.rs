@@ -1,0 +1,76 @@
+//! Joining a mesh, and who is in it.
+
+use protocol::{net::to_peer_id, wire::enroll::NodeAddress};
+
+use super::{
+    super::{MeshSetup, behaviour::MeshBehaviour},
+    *,
+};
+
+impl NetTask {
+    /// Opens the protocols of a mesh. The same mesh again only changes its members.
+    pub(super) fn join(&mut self, setup: MeshSetup) {
+        if self.joined.as_ref().is_some_and(|joined| joined.mesh == setup.mesh) {
+            self.set_members(setup.members);
+            return;
+        }
+        let behaviour = MeshBehaviour::new(&setup, &self.keypair);
+        self.joined = Some(Joined { mesh: setup.mesh, topic: IdentTopic::new(setup.topic) });
+        self.heartbeat.give_up();
+        self.lease.give_up();
+        self.result.give_up();
+        self.client.give_up();
+        self.set_members(setup.members);
+        self.swarm.behaviour_mut().mesh.install(behaviour);
+        self.stale_since = None;
+        tracing::info!(mesh = %setup.mesh.short(), members = self.members.len(), "joined a mesh");
+    }
+
+    /// Says who is approved. This node itself is never its own peer.
+    pub(super) fn set_members(&mut self, mut members: BTreeSet<NodeId>) {
+        members.remove(&self.local);
+        let allowed = members.iter().map(to_peer_id).collect();
+        self.members = members;
+        let gate = &mut self.swarm.behaviour_mut().mesh;
+        gate.set_allowed(allowed);
+        if let Some(mesh) = gate.inner_mut() {
+            for node in self.peers.nodes().filter(|node| !self.members.contains(node)) {
+                mesh.kad.remove_peer(&to_peer_id(&node));
+            }
+        }
+        self.regate(self.now());
+    }
+
+    /// After a while, closes the connections that newly approved peers had before: those that answers to their
+    /// enrolment went over.
+    pub(super) fn regate(&mut self, now: Timestamp) {
+        let gate = &mut self.swarm.behaviour_mut().mesh;
+        if !gate.has_stale() {
+            self.stale_since = None;
+            return;
+        }
+        let since = *self.stale_since.get_or_insert(now);
+        if now.saturating_since(since) >= self.regate_after {
+            gate.close_stale();
+            self.stale_since = None;
+        }
+    }
+
+    /// Says to whom connections are kept up.
+    pub(super) fn set_targets(&mut self, mut targets: Vec<NodeAddress>) {
+        targets.retain(|target| target.node != self.local);
+        for target in &targets {
+            self.add_addresses(target.node, target.addresses.iter().filter_map(|text| text.parse().ok()));
+        }
+        let connected = self.peers.nodes().collect();
+        self.redial(redial::Input::Targets { targets, connected });
+    }
+
+    /// Tells every behaviour where a node may be dialled.
+    pub(super) fn add_addresses(&mut self, node: NodeId, addresses: impl Iterator<Item = Multiaddr>) {
+        let peer = to_peer_id(&node);
+        for address in addresses.take(protocol::limits::ADDRESSES_MAX) {
+            self.swarm.add_peer_address(peer, address);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The node on the network: one task owns the libp2p swarm, everybody else holds a [`NetHandle`].
+//!
+//! ```text
+//! NetHandle ──Command (64, the caller waits)──▶ NetTask { Swarm<Behaviour>, Redial, Exchanges } ──Inbound──▶ node
+//!                                                 ▲                                                           │
+//!                                                 └────────────── Responder (one per request) ◀───────────────┘
+//! ```
+//!
+//! Strangers reach `identify`, `ping`, hello and enrolment. Everything else is behind a
+//! [`Gated`](protocol::net::Gated) behaviour that only approved members of the mesh get through.
+//!
+//! # Invariants
+//!
+//! 1. The task never waits for anybody: what the node does not take at once is refused as busy, gossip is ignored.
+//! 2. Every request that came in is answered exactly once or its stream is closed.
+//! 3. Whatever a remote can make us hold has a bound, in [`NetConfig`] or in the constants of these modules.
+//! 4. No message of the mesh's own protocols reaches the node unless its sender is in the member list.
+
+mod behaviour;
+mod blobs;
+mod config;
+mod event_loop;
+mod exchange;
+mod gossip;
+mod handle;
+mod inbound;
+mod kademlia;
+mod peers;
+pub mod quota;
+pub mod redial;
+pub mod remember;
+mod streams;
+
+pub use blobs::{BlobSink, BlobSource, FetchError, Fetched, OpenBlob, ServeError, fetch, serve};
+pub use config::{MeshSetup, NetConfig};
+pub use event_loop::{Net, NetError, NetTask, start};
+pub use handle::{ConnectError, NetHandle, PublishError, RpcError};
+pub use inbound::{AdvertVerdict, Inbound, Judge, Responder};
+pub use peers::{PeerInfo, PeerPath};
+
+/// A stream on which blobs are asked for and sent: a [`libp2p::Stream`], with `futures`' `AsyncRead` and
+/// `AsyncWrite`.
+pub type BlobStream = libp2p::Stream;
