@@ -13,8 +13,11 @@
 
 pub mod checkpoint;
 pub mod command;
+pub mod proof;
 pub mod records;
 pub mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[cfg(feature = "replica")]
 pub mod replica;

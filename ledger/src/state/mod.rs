@@ -12,6 +12,7 @@ mod admission;
 mod draft;
 pub mod entry;
 mod found;
+mod invariants;
 mod jobs;
 pub(crate) mod keys;
 pub mod money;
@@ -28,6 +29,7 @@ use protocol::{
     wire::view::{JobState, TaskState},
 };
 
+pub use self::invariants::{Broken, check_invariants};
 use self::{
     draft::{Draft, Outcome, Refusal, bytes_hash},
     record::UsedId,
