@@ -12,8 +12,10 @@
 mod error;
 mod index;
 mod store;
+mod transfer;
 mod writer;
 
 pub use error::BlobError;
 pub use store::{BlobStore, Content, Pin};
+pub use transfer::{ObtainError, obtain, read};
 pub use writer::BlobWriter;

@@ -1,0 +1,146 @@
+//! Content on its way between nodes.
+
+use std::{io, pin::Pin, sync::Arc};
+
+use async_trait::async_trait;
+use protocol::{
+    ids::{Hash, NodeId},
+    wire::blob::BLOBS_PER_REQUEST_MAX,
+};
+use tokio::io::AsyncSeekExt as _;
+
+use super::{BlobError, BlobStore, BlobWriter, Content};
+use crate::net::{BlobSink, BlobSource, NetHandle, OpenBlob};
+
+#[async_trait]
+impl BlobSource for BlobStore {
+    async fn open(&self, hash: &Hash, from: u64) -> io::Result<Option<OpenBlob>> {
+        let Some(content) = self.open_content(hash).map_err(io::Error::other)? else { return Ok(None) };
+        let Some(len) = content.len().checked_sub(from) else { return Ok(None) };
+        let content: Pin<Box<dyn tokio::io::AsyncRead + Send>> = match content {
+            Content::Small(bytes) => {
+                let mut bytes = io::Cursor::new(bytes);
+                bytes.set_position(from);
+                Box::pin(bytes)
+            }
+            Content::Large(file, _) => {
+                let mut file = tokio::fs::File::from_std(file);
+                file.seek(io::SeekFrom::Start(from)).await?;
+                Box::pin(file)
+            }
+        };
+        Ok(Some(OpenBlob { len, content: Box::new(content) }))
+    }
+}
+
+/// Takes fetched content into the store. The fetch has checked each hash before `finish`.
+#[derive(Debug)]
+struct Incoming {
+    store: BlobStore,
+    writer: Option<(Hash, BlobWriter)>,
+}
+
+#[async_trait]
+impl BlobSink for Incoming {
+    async fn begin(&mut self, hash: &Hash, _len: u64) -> io::Result<()> {
+        self.writer = Some((*hash, self.store.writer().map_err(io::Error::other)?));
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.writer {
+            Some((_, writer)) => writer.write(bytes).map_err(io::Error::other),
+            None => Ok(()),
+        }
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        if let Some((hash, writer)) = self.writer.take() {
+            writer.finish_as(&hash, false).map_err(io::Error::other)?;
+        }
+        Ok(())
+    }
+
+    async fn discard(&mut self) {
+        self.writer = None;
+    }
+}
+
+/// Why content is still missing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObtainError {
+    /// Nobody who was asked has it.
+    #[error("{} is nowhere to be had: asked {asked} nodes", hash.short())]
+    Missing {
+        /// What.
+        hash: Hash,
+        /// How many were asked.
+        asked: usize,
+    },
+    /// The store failed.
+    #[error("the content could not be kept")]
+    Store(#[from] BlobError),
+}
+
+/// Gets contents: from the store, else from the providers, in their order.
+///
+/// Cancel safe: what was fetched before stays in the store.
+///
+/// # Errors
+///
+/// If one of them is nowhere to be had, or the store fails.
+pub async fn obtain(
+    store: &BlobStore,
+    net: &NetHandle,
+    providers: &[NodeId],
+    wanted: impl IntoIterator<Item = Hash> + Send,
+) -> Result<(), ObtainError> {
+    let mut missing = Vec::new();
+    for hash in wanted {
+        if !missing.contains(&hash) && !store.has(&hash)? {
+            missing.push(hash);
+        }
+    }
+    let mut asked = 0_usize;
+    for provider in providers.iter().filter(|provider| **provider != net.local()) {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        asked = asked.saturating_add(1);
+        for part in missing.chunks(BLOBS_PER_REQUEST_MAX) {
+            let mut sink = Incoming { store: store.clone(), writer: None };
+            if let Err(error) = net.fetch_blobs(*provider, part, &mut sink).await {
+                tracing::debug!(%provider, %error, "content could not be fetched");
+                break;
+            }
+        }
+        let mut still = Vec::new();
+        for hash in missing {
+            if !store.has(&hash)? {
+                still.push(hash);
+            }
+        }
+        missing = still;
+    }
+    match missing.first() {
+        None => Ok(()),
+        Some(hash) => Err(ObtainError::Missing { hash: *hash, asked }),
+    }
+}
+
+/// Some content, from the store or from the providers.
+///
+/// # Errors
+///
+/// As [`obtain`].
+pub async fn read(
+    store: &BlobStore,
+    net: &NetHandle,
+    providers: &[NodeId],
+    hash: Hash,
+) -> Result<Arc<[u8]>, ObtainError> {
+    obtain(store, net, providers, [hash]).await?;
+    let content = store.get(&hash)?.ok_or(ObtainError::Missing { hash, asked: 0 })?;
+    Ok(content.into())
+}

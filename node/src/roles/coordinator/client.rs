@@ -1,0 +1,92 @@
+//! What anybody may ask: changes become commands, questions are answered from the records.
+
+use std::time::Duration;
+
+use ledger::{
+    command::{Command, Reply},
+    replica::{Proposal, ProposeError},
+};
+use protocol::{
+    ids::{AccountId, Hash, JobId, NodeId, RequestId},
+    reject::RejectReason,
+    wire::{
+        client::{ClientRequest, ClientResponse, Query},
+        job::JobSpec,
+    },
+};
+use tokio::sync::oneshot;
+
+use super::{Coordinator, actor::Request};
+use crate::core::scheduler::Needs;
+
+/// How long a watcher waits at most. Shorter than a request's time.
+const WATCH_MAX: Duration = Duration::from_secs(15);
+
+impl Coordinator {
+    /// Answers a member.
+    pub async fn client(&self, from: NodeId, request: ClientRequest) -> ClientResponse {
+        match request {
+            ClientRequest::Submit { authorization, spec } => {
+                if let Err(response) = self.check_placeable(AccountId(*authorization.claimed_signer()), &spec).await {
+                    return response;
+                }
+                let id = authorization.hash();
+                self.change(id, Command::Submit { authorization, spec }).await
+            }
+            ClientRequest::Cancel(cancel) => self.change(cancel.hash(), Command::Cancel(cancel)).await,
+            ClientRequest::Decide(decision) => self.change(decision.hash(), Command::Decide(decision)).await,
+            ClientRequest::Transfer(transfer) => self.change(transfer.hash(), Command::Transfer(transfer)).await,
+            ClientRequest::Query(Query::Watch { job, version }) => {
+                self.wait_for(job, version).await;
+                self.answer(from, Query::Job(job)).await
+            }
+            ClientRequest::Query(query) => self.answer(from, query).await,
+        }
+    }
+
+    /// Signed statements are their own request ids: the same statement is applied once.
+    async fn change(&self, id: Hash, command: Command) -> ClientResponse {
+        let request = RequestId(id.0.first_chunk().copied().unwrap_or_default());
+        match self.shared.consensus.propose(Proposal { request, command }).await {
+            Ok(Reply::Done { height }) => ClientResponse::Committed { height },
+            Ok(Reply::Rejected(rejection)) => ClientResponse::Rejected {
+                reason: rejection.reason,
+                detail: String::new(),
+                amounts: rejection.amounts,
+            },
+            Err(ProposeError::TooLarge { bytes, bytes_max }) => ClientResponse::rejected(
+                RejectReason::TooLarge,
+                format!("the request takes {bytes} bytes, and at most {bytes_max} are allowed"),
+            ),
+            Err(error) => ClientResponse::rejected(RejectReason::NoLeader, error.to_string()),
+        }
+    }
+
+    /// A job that no known node could ever run is not accepted.
+    async fn check_placeable(&self, account: AccountId, spec: &JobSpec) -> Result<(), ClientResponse> {
+        let needs = Needs {
+            account,
+            scope: spec.scope,
+            isolation: spec.isolation,
+            tags: spec.tags.clone(),
+            memory: spec.limits.memory,
+        };
+        let placeable = self.inspect(move |dispatch, now| dispatch.placeable(now, &needs)).await;
+        match placeable {
+            None | Some(Ok(())) => Ok(()),
+            Some(Err(obstacles)) => {
+                let reasons: Vec<_> =
+                    obstacles.iter().map(|obstacle| format!("{} nodes: {}", obstacle.nodes, obstacle.detail)).collect();
+                Err(ClientResponse::rejected(RejectReason::NotPlaceable, reasons.join("; ")))
+            }
+        }
+    }
+
+    /// Waits until a job's version is another, or some seconds.
+    async fn wait_for(&self, job: JobId, version: u64) {
+        let (reply, changed) = oneshot::channel();
+        if self.requests.send(Request::Watch(job, version, reply)).await.is_ok() {
+            let _either = tokio::time::timeout(WATCH_MAX, changed).await;
+        }
+    }
+}

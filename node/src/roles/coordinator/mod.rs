@@ -1,0 +1,192 @@
+//! The coordinator role: keeps the replicated state, and, while it leads, hands out work and settles it.
+//!
+//! One task ([`actor`]) owns the [`Dispatch`] core. Everything slow happens beside it: checking results
+//! ([`results`]), answering questions from the records ([`queries`]), delivering leases ([`offers`]).
+//!
+//! | Channel | Capacity | When full |
+//! |---|---|---|
+//! | handle → actor | 256 | the caller waits: results and heartbeats are then answered later |
+//! | work beside → actor | 1,024 | the work beside waits |
+
+mod actor;
+mod client;
+mod enroll;
+mod offers;
+mod queries;
+mod reduce;
+mod results;
+mod watchers;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use ledger::{
+    records::{ReadError, Records},
+    replica::Consensus,
+    state::query,
+};
+use protocol::{
+    ids::{JobId, NodeId},
+    time::Timestamp,
+    wire::{
+        enroll::NodeAddress,
+        heartbeat::{Heartbeat, HeartbeatResponse, Roster},
+        lease::{LeaseRequest, LeaseResponse},
+    },
+};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use self::actor::{Actor, Request};
+use super::{Context, worker::Worker};
+use crate::core::dispatch::{self, Dispatch};
+
+/// Requests that may wait for the actor.
+const REQUESTS_MAX: usize = 256;
+/// Results that are checked at a time.
+const RESULTS_MAX: usize = 32;
+/// How long outputs are kept for whoever wants to fetch them.
+const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// The coordinator of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Coordinator {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+/// What the actor and the work beside it have in common.
+#[derive(Debug)]
+struct Shared {
+    context: Context,
+    consensus: Arc<dyn Consensus>,
+    /// This node's worker: leases for it do not cross the network.
+    worker: Option<Worker>,
+    results: Semaphore,
+    roster: watch::Sender<Arc<Roster>>,
+}
+
+/// A node's replicated state could not be read: it must stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the replicated state could not be read")]
+pub struct Damaged(#[source] ReadError);
+
+impl Coordinator {
+    /// Starts the coordinator. It leads as soon as the consensus says so.
+    ///
+    /// # Errors
+    ///
+    /// If the records cannot be read.
+    pub fn start(context: Context, consensus: Arc<dyn Consensus>, worker: Option<Worker>) -> Result<Self, Damaged> {
+        let roster = read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
+        let (roster, _) = watch::channel(Arc::new(roster));
+        let results = Semaphore::new(RESULTS_MAX);
+        let shared = Arc::new(Shared { context, consensus, worker, results, roster });
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let coordinator = Self { requests, shared };
+        let actor = Actor::new(coordinator.clone(), inbox);
+        let tasks = coordinator.shared.context.tasks.clone();
+        tasks.spawn(actor.run());
+        Ok(coordinator)
+    }
+
+    /// Everybody who is approved, now and from now on.
+    #[must_use]
+    pub fn roster(&self) -> watch::Receiver<Arc<Roster>> {
+        self.shared.roster.subscribe()
+    }
+
+    /// The consensus behind it.
+    #[must_use]
+    pub fn consensus(&self) -> &Arc<dyn Consensus> {
+        &self.shared.consensus
+    }
+
+    /// A worker is alive.
+    pub async fn heartbeat(&self, from: NodeId, beat: Heartbeat) -> HeartbeatResponse {
+        let adoptions = results::adoptions(&self.shared.context, from, &beat);
+        let (reply, answer) = oneshot::channel();
+        let roster_known = beat.roster;
+        let request = Request::Heartbeat { from, beat: Box::new(beat), adoptions, reply };
+        if self.requests.send(request).await.is_err() {
+            return HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader);
+        }
+        match answer.await {
+            Ok(Some((lost, fence))) => {
+                let roster = self.shared.roster.borrow().clone();
+                let roster = (roster.version != roster_known).then(|| (*roster).clone());
+                HeartbeatResponse::Heard { lost, roster, fence }
+            }
+            Ok(None) | Err(_) => HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader),
+        }
+    }
+
+    /// A node is connected, or no longer.
+    pub async fn connection(&self, node: NodeId, connected: bool) {
+        let _stopped = self.requests.send(Request::Connection(node, connected)).await;
+    }
+
+    /// A node's advert, whose signature was checked.
+    pub async fn advert(&self, advert: protocol::wire::advert::Advert) {
+        let _stopped = self.requests.send(Request::Advert(Box::new(advert))).await;
+    }
+
+    /// Looks at the leader's soft state; `None` if the coordinator has stopped.
+    async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Dispatch, Timestamp) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let look = move |dispatch: &Dispatch, now| drop(reply.send(look(dispatch, now)));
+        self.requests.send(Request::Inspect(Box::new(look))).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Shared {
+    /// Hands a lease to a worker: in this process, or over the network. `None` if it cannot be reached.
+    async fn deliver(&self, to: NodeId, request: LeaseRequest) -> Option<LeaseResponse> {
+        if to == self.context.net.local() {
+            return match &self.worker {
+                Some(worker) => Some(worker.lease(to, request).await),
+                None => None,
+            };
+        }
+        match self.context.net.lease(to, request).await {
+            Ok(response) => Some(response),
+            Err(error) => {
+                tracing::debug!(worker = %to, %error, "a lease could not be delivered");
+                None
+            }
+        }
+    }
+
+    /// Who has the blobs of a job: its submitter's machines, then this node.
+    fn providers(&self, records: &dyn Records, job: JobId) -> Result<Vec<NodeId>, ReadError> {
+        let Some(view) = query::job(records, &job)? else { return Ok(Vec::new()) };
+        let here = self.context.net.local();
+        let roster = query::roster(records)?;
+        let owners = roster.members.iter().filter(|(_, account, _)| *account == view.account);
+        let mut providers: Vec<_> = owners.map(|(node, ..)| *node).filter(|node| *node != here).take(7).collect();
+        providers.push(here);
+        Ok(providers)
+    }
+}
+
+/// The roster as members get to know it.
+fn read_roster(records: &dyn Records, here: NodeId) -> Result<Roster, ReadError> {
+    let roster = query::roster(records)?;
+    let members: BTreeSet<_> = roster.members.iter().map(|(node, ..)| *node).collect();
+    let coordinators = vec![NodeAddress { node: here, addresses: Vec::new() }];
+    Ok(Roster { version: roster.version, members: members.into_iter().collect(), coordinators })
+}
+
+/// What the registry says about all nodes, for the dispatcher.
+fn members(records: &dyn Records) -> Result<Vec<dispatch::Member>, ReadError> {
+    let nodes = query::nodes(records)?;
+    let member = |node: protocol::wire::view::NodeView| dispatch::Member {
+        node: node.node,
+        account: node.account,
+        works: node.roles.contains(&protocol::wire::enroll::Role::Worker),
+        approved: node.admission == protocol::wire::view::Admission::Approved,
+    };
+    Ok(nodes.into_iter().map(member).collect())
+}

@@ -1,0 +1,108 @@
+//! The worker role: takes leases, runs their tasks in the sandbox, reports.
+//!
+//! One task ([`actor`]) owns the [`core`](crate::core::worker). Each lease is carried out beside it ([`lease`]),
+//! and what it did is kept on disk ([`outbox`]) until a leader has it.
+
+mod actor;
+mod inputs;
+mod lease;
+mod outbox;
+
+use std::sync::Arc;
+
+use protocol::{
+    ids::NodeId,
+    reject::RejectReason,
+    wire::{
+        heartbeat::Roster,
+        lease::{LeaseRequest, LeaseResponse},
+    },
+};
+use sandbox::pool::Pool;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use self::outbox::{Outbox, OutboxError};
+use self::actor::{Actor, Request};
+use super::{Context, leader::Leader};
+
+/// Requests that may wait for the actor.
+const REQUESTS_MAX: usize = 64;
+
+/// The worker of this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    requests: mpsc::Sender<Request>,
+    slots: watch::Receiver<(u16, u16)>,
+}
+
+/// A worker that was made and not started: the coordinator of the same node wants its handle first.
+#[derive(Debug)]
+pub struct Unstarted {
+    handle: Worker,
+    inbox: mpsc::Receiver<Request>,
+    slots: watch::Sender<(u16, u16)>,
+}
+
+/// What a worker needs beside the [`Context`].
+#[derive(Debug)]
+pub struct Parts {
+    /// The way to the leader.
+    pub leader: Leader,
+    /// Where tasks run.
+    pub pool: Arc<Pool>,
+    /// What was not yet delivered.
+    pub outbox: Outbox,
+    /// Tasks at a time.
+    pub slots: u16,
+    /// Where member lists that the leader sends go.
+    pub roster: watch::Sender<Option<Roster>>,
+}
+
+impl Worker {
+    /// A worker that can be spoken to, and will answer when it is started.
+    #[must_use]
+    pub fn unstarted(slots: u16) -> Unstarted {
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let (slots_tx, slots) = watch::channel((slots, slots));
+        Unstarted { handle: Self { requests, slots }, inbox, slots: slots_tx }
+    }
+
+    /// The leader hands out or withdraws work.
+    pub async fn lease(&self, from: NodeId, request: LeaseRequest) -> LeaseResponse {
+        let (reply, answer) = oneshot::channel();
+        if self.requests.send(Request::Lease { from, request: Box::new(request), reply }).await.is_err() {
+            return LeaseResponse::Refused(RejectReason::Draining);
+        }
+        answer.await.unwrap_or(LeaseResponse::Refused(RejectReason::Draining))
+    }
+
+    /// Takes no new work from now on, or takes it again.
+    pub async fn drain(&self, draining: bool) {
+        let _stopped = self.requests.send(Request::Drain(draining)).await;
+    }
+
+    /// Slots, and slots that are free, now and from now on.
+    #[must_use]
+    pub fn slots(&self) -> watch::Receiver<(u16, u16)> {
+        self.slots.clone()
+    }
+}
+
+impl Unstarted {
+    /// The handle.
+    #[must_use]
+    pub fn handle(&self) -> Worker {
+        self.handle.clone()
+    }
+
+    /// Starts the worker. It runs until the node stops.
+    pub fn start(self, context: Context, parts: Parts) {
+        let Self { handle, inbox, slots } = self;
+        let tasks = context.tasks.clone();
+        let outbox = parts.outbox.clone();
+        let deliver = outbox::deliver(context.clone(), outbox, parts.leader.clone());
+        let actor = Actor::new(context, parts, handle, inbox, slots);
+        tasks.spawn(actor.run());
+        tasks.spawn(deliver);
+    }
+}
