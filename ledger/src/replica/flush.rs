@@ -75,7 +75,7 @@ fn run(database: &Database, waiting: &Receiver<IOFlushed<Types>>) {
         let served: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
         let synced = database.sync();
         for done in served {
-            done.io_completed(synced.as_ref().map(|()| ()).map_err(as_io_error));
+            done.io_completed(synced.as_ref().copied().map_err(as_io_error));
         }
     }
 }

@@ -174,7 +174,7 @@ impl Replica {
     /// See [`OpenError`].
     pub fn open(dir: &Path, config: ReplicaConfig, clock: Clock) -> Result<Self, OpenError> {
         let fault = Fault::new();
-        let database = Arc::new(Database::open(dir, fault.clone())?);
+        let database = Arc::new(Database::open(dir, fault)?);
         let identity = identify(&database, dir, &config)?;
         let (events, _) = broadcast::channel(config.events_max.max(1));
         let (leadership, shown) = watch::channel(leadership::NOBODY);

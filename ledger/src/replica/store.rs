@@ -115,6 +115,9 @@ pub(crate) enum Durability {
     Buffered,
 }
 
+/// A key and a value as they lie in the database, or why they cannot be read.
+pub(crate) type Found = Result<(Box<[u8]>, Box<[u8]>), StoreError>;
+
 /// The database and the directory that it lies in.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -217,7 +220,7 @@ impl Database {
         family: &Arc<BoundColumnFamily<'a>>,
         from: u64,
         to: u64,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a {
+    ) -> impl Iterator<Item = Found> + 'a {
         let mut options = read_options(None);
         options.set_iterate_lower_bound(from.to_be_bytes());
         options.set_iterate_upper_bound(to.to_be_bytes());
@@ -260,7 +263,7 @@ impl Database {
         &'a self,
         snapshot: &Snapshot<'_>,
         family: &Arc<BoundColumnFamily<'a>>,
-    ) -> impl Iterator<Item = Result<(Box<[u8]>, Box<[u8]>), StoreError>> + 'a {
+    ) -> impl Iterator<Item = Found> + 'a {
         self.db
             .iterator_cf_opt(family, read_options(Some(snapshot)), IteratorMode::Start)
             .map(|found| self.check("read", found))
