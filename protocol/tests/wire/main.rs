@@ -5,6 +5,7 @@
 
 mod frozen;
 mod garbage;
+mod limits;
 mod samples;
 mod views;
 

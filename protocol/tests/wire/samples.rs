@@ -368,7 +368,7 @@ fn work() -> Vec<WireType> {
     let offer = LeaseOffer {
         batch: lease(),
         spec: spec(None),
-        reduce_input: Some(protocol::wire::manifest::BlobRef::to(b"input")),
+        reduce_input: Some(BlobRef::to(b"input")),
         providers: vec![node()],
     };
     let held = HeldLease { lease: LEASE, done: 2, running: true, proof: None };
