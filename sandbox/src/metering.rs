@@ -1,0 +1,111 @@
+//! Rewrites the code of a module so that it pays for what it does and stops where it must.
+//!
+//! Pure, and done once per module, before any compiler sees it. So fuel, call depth and memory do not depend on
+//! the compiler, and the engine needs no middleware.
+//!
+//! # How
+//!
+//! Four globals are added and exported under reserved names ([`Counter`]). The host sets them before the start and
+//! reads them at the end.
+//!
+//! * *Fuel.* Code is cut into segments that are left only at their end, by a branch, a trap or the end of a block.
+//!   A segment's cost is subtracted before it runs. Whether fuel is left is checked where code can be repeated: at
+//!   the head of a loop and at the entry of a function; and by the host at every call of it and at the end. A
+//!   program whose fuel is below zero at the end ran out of it, whatever else happened, and is charged its limit.
+//! * *Bulk operations* (`memory.fill`, `memory.copy`, `memory.init`, `table.copy`, `table.init`) are charged by
+//!   length before they run: ten fills of 1 GiB cost 123 units where they are charged as one instruction each.
+//! * *Memory.* `memory.grow` succeeds up to the task's limit and fails above it, and never asks the host which.
+//!   If the host cannot keep that promise, the run is stopped and proves nothing.
+//! * *Depth.* A function that calls others takes its frame from a budget at its entry and gives it back at its
+//!   end. So the native stack, which differs between compilers, is never what ends a program.
+//! * *Not a number.* `f32.demote_f64` and `f64.promote_f32` give the canonical NaN: there Singlepass lets payloads
+//!   through, even if asked not to.
+//!
+//! Custom sections are dropped, and all exports but the entry and the memory.
+
+mod body;
+pub mod cost;
+mod module;
+
+use wasm_encoder::{ConstExpr, ValType};
+
+use crate::admission::Admitted;
+
+/// A global that is added to each module, by which host and code tell each other what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// Fuel that is left, 64 bits; below zero when it ran out.
+    Fuel,
+    /// Stack that is left, in [slots](cost::frame_slots), 32 bits; below zero when it ran out.
+    Stack,
+    /// Linear memory that it may have, in pages, 64 bits.
+    Pages,
+    /// Not 0 if the host could not do what it had promised, 32 bits.
+    Fault,
+}
+
+impl Counter {
+    /// All of them, in the order in which they are added after a module's own globals.
+    pub const ALL: [Self; 4] = [Self::Fuel, Self::Stack, Self::Pages, Self::Fault];
+
+    /// The name under which it is exported.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fuel => "weft:fuel",
+            Self::Stack => "weft:stack",
+            Self::Pages => "weft:pages",
+            Self::Fault => "weft:fault",
+        }
+    }
+
+    const fn place(self) -> u32 {
+        match self {
+            Self::Fuel => 0,
+            Self::Stack => 1,
+            Self::Pages => 2,
+            Self::Fault => 3,
+        }
+    }
+
+    const fn value_type(self) -> ValType {
+        match self {
+            Self::Fuel | Self::Pages => ValType::I64,
+            Self::Stack | Self::Fault => ValType::I32,
+        }
+    }
+
+    fn initial(self) -> ConstExpr {
+        match self {
+            Self::Fuel | Self::Pages => ConstExpr::i64_const(0),
+            Self::Stack | Self::Fault => ConstExpr::i32_const(0),
+        }
+    }
+}
+
+/// The module could not be rewritten. Does not happen to a module that was [admitted](crate::admission::admit).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It could not be read again.
+    #[error("the module could not be read")]
+    Read(#[from] wasmparser::BinaryReaderError),
+    /// It contains an instruction that has no cost.
+    #[error("the module contains an instruction without a cost: {0}")]
+    NoCost(String),
+    /// It is not what admission said it is.
+    #[error("the module is not what admission said it is")]
+    Inconsistent,
+}
+
+/// Rewrites an admitted module. The result is valid again, under the same features.
+///
+/// # Errors
+///
+/// See [`Error`]: a bug here or in admission, not a property of the module.
+pub fn instrument(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
+    module::rewrite(admitted)
+}
+
+#[cfg(test)]
+mod tests;

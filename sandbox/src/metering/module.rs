@@ -1,0 +1,241 @@
+//! All sections, rewritten or copied.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::{
+    BlockType, CodeSection, Encode, ExportKind, ExportSection, GlobalType, Module, RawSection,
+    SectionId, ValType,
+};
+use wasmparser::{BinaryReader, ExternalKind, FuncType, FunctionBody, Parser, Payload, TypeRef};
+
+use super::{Counter, Error, body};
+use crate::admission::{Admitted, ENTRY, MEMORY};
+
+/// The order of sections in a module (WebAssembly core specification, section 5.5.2).
+const ORDER: [SectionId; 11] = [
+    SectionId::Type,
+    SectionId::Import,
+    SectionId::Function,
+    SectionId::Table,
+    SectionId::Memory,
+    SectionId::Global,
+    SectionId::Export,
+    SectionId::Element,
+    SectionId::DataCount,
+    SectionId::Code,
+    SectionId::Data,
+];
+
+/// What a module consists of, as far as it matters here.
+#[derive(Default)]
+struct Parts<'a> {
+    /// The content of each section but the code.
+    sections: BTreeMap<u8, &'a [u8]>,
+    types: Vec<FuncType>,
+    /// The type of each function of the module's own.
+    functions: Vec<u32>,
+    imported_functions: u32,
+    globals: u32,
+    bodies: Vec<FunctionBody<'a>>,
+    /// The function that it begins with.
+    entry: Option<u32>,
+    exports_memory: bool,
+}
+
+pub(super) fn rewrite(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
+    let mut parts = Parts::default();
+    for payload in Parser::new(0).parse_all(admitted.bytes()) {
+        parts.take(payload?, admitted.bytes())?;
+    }
+    let mut block_types = BlockTypes::after(&parts.types);
+    let code = parts.code(admitted, &mut block_types)?;
+
+    let mut module = Module::new();
+    for id in ORDER {
+        match id {
+            SectionId::Type => {
+                let added = block_types.encoded();
+                raw(&mut module, id, &parts.extended(id, &added, block_types.added.len())?);
+            }
+            SectionId::Global => {
+                raw(&mut module, id, &parts.extended(id, &counters(), Counter::ALL.len())?);
+            }
+            SectionId::Export => {
+                module.section(&parts.exports());
+            }
+            SectionId::Code => {
+                module.section(&code);
+            }
+            SectionId::Custom
+            | SectionId::Import
+            | SectionId::Function
+            | SectionId::Table
+            | SectionId::Memory
+            | SectionId::Start
+            | SectionId::Element
+            | SectionId::Data
+            | SectionId::DataCount
+            | SectionId::Tag => {
+                if let Some(data) = parts.sections.get(&u8::from(id)) {
+                    raw(&mut module, id, data);
+                }
+            }
+        }
+    }
+    Ok(module.finish())
+}
+
+fn raw(module: &mut Module, id: SectionId, data: &[u8]) {
+    module.section(&RawSection { id: id.into(), data });
+}
+
+/// The counters, as entries of the global section.
+fn counters() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for counter in Counter::ALL {
+        GlobalType { val_type: counter.value_type(), mutable: true, shared: false }
+            .encode(&mut bytes);
+        counter.initial().encode(&mut bytes);
+    }
+    bytes
+}
+
+impl<'a> Parts<'a> {
+    fn take(&mut self, payload: Payload<'a>, bytes: &'a [u8]) -> Result<(), Error> {
+        if let Some((id, range)) = payload.as_section()
+            && id != u8::from(SectionId::Custom)
+        {
+            self.sections.insert(id, bytes.get(range).ok_or(Error::Inconsistent)?);
+        }
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the others are copied or dropped")]
+        match payload {
+            Payload::TypeSection(reader) => {
+                self.types = reader.into_iter_err_on_gc_types().collect::<Result<_, _>>()?;
+            }
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    if let TypeRef::Func(_) = import?.ty {
+                        self.imported_functions = self.imported_functions.saturating_add(1);
+                    }
+                }
+            }
+            Payload::FunctionSection(reader) => {
+                self.functions = reader.into_iter().collect::<Result<_, _>>()?
+            }
+            Payload::GlobalSection(reader) => self.globals = reader.count(),
+            Payload::ExportSection(reader) => {
+                for export in reader {
+                    let export = export?;
+                    if export.name == ENTRY && export.kind == ExternalKind::Func {
+                        self.entry = Some(export.index);
+                    }
+                    self.exports_memory |=
+                        export.name == MEMORY && export.kind == ExternalKind::Memory;
+                }
+            }
+            Payload::CodeSectionEntry(body) => self.bodies.push(body),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn code(
+        &self,
+        admitted: &Admitted<'_>,
+        block_types: &mut BlockTypes,
+    ) -> Result<CodeSection, Error> {
+        if self.bodies.len() != admitted.functions().len()
+            || self.bodies.len() != self.functions.len()
+        {
+            return Err(Error::Inconsistent);
+        }
+        let mut code = CodeSection::new();
+        for ((body, ty), facts) in self.bodies.iter().zip(&self.functions).zip(admitted.functions())
+        {
+            let ty = usize::try_from(*ty)
+                .ok()
+                .and_then(|ty| self.types.get(ty))
+                .ok_or(Error::Inconsistent)?;
+            let context = body::Context {
+                module: admitted.bytes(),
+                facts: *facts,
+                params: u32::try_from(ty.params().len()).map_err(|_| Error::Inconsistent)?,
+                results: if facts.calls { block_types.with_results(ty)? } else { BlockType::Empty },
+                counters: self.globals,
+            };
+            code.raw(&body::rewrite(context, body)?);
+        }
+        Ok(code)
+    }
+
+    /// A section that is a list, with entries added after its own.
+    fn extended(&self, id: SectionId, added: &[u8], count: usize) -> Result<Vec<u8>, Error> {
+        let own = self.sections.get(&u8::from(id)).copied().unwrap_or(&[0]);
+        let mut reader = BinaryReader::new(own, 0);
+        let own_count = usize::try_from(reader.read_var_u32()?).map_err(|_| Error::Inconsistent)?;
+        let entries = reader.read_bytes(reader.bytes_remaining())?;
+        let mut bytes = Vec::with_capacity(own.len().saturating_add(added.len()).saturating_add(5));
+        own_count.saturating_add(count).encode(&mut bytes);
+        bytes.extend_from_slice(entries);
+        bytes.extend_from_slice(added);
+        Ok(bytes)
+    }
+
+    fn exports(&self) -> ExportSection {
+        let mut exports = ExportSection::new();
+        if let Some(entry) = self.entry {
+            exports.export(ENTRY, ExportKind::Func, entry);
+        }
+        if self.exports_memory {
+            exports.export(MEMORY, ExportKind::Memory, 0);
+        }
+        for counter in Counter::ALL {
+            exports.export(
+                counter.name(),
+                ExportKind::Global,
+                self.globals.saturating_add(counter.place()),
+            );
+        }
+        exports
+    }
+}
+
+/// Types of blocks with several results, which need an entry in the type section.
+struct BlockTypes {
+    first: usize,
+    added: Vec<Vec<ValType>>,
+}
+
+impl BlockTypes {
+    const fn after(types: &[FuncType]) -> Self {
+        Self { first: types.len(), added: Vec::new() }
+    }
+
+    /// The type of a block that gives what a function of that type gives.
+    fn with_results(&mut self, ty: &FuncType) -> Result<BlockType, Error> {
+        let results =
+            ty.results().iter().map(|ty| body::value_type(*ty)).collect::<Result<Vec<_>, _>>()?;
+        match results.as_slice() {
+            [] => return Ok(BlockType::Empty),
+            [one] => return Ok(BlockType::Result(*one)),
+            [..] => {}
+        }
+        let place = self.added.iter().position(|added| *added == results).unwrap_or_else(|| {
+            self.added.push(results);
+            self.added.len().saturating_sub(1)
+        });
+        let index =
+            u32::try_from(self.first.saturating_add(place)).map_err(|_| Error::Inconsistent)?;
+        Ok(BlockType::FunctionType(index))
+    }
+
+    fn encoded(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for results in &self.added {
+            bytes.push(0x60); // a function type, core specification section 5.3.6
+            0_u32.encode(&mut bytes);
+            results.as_slice().encode(&mut bytes);
+        }
+        bytes
+    }
+}
