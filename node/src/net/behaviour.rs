@@ -1,8 +1,8 @@
 //! What the swarm speaks: with everybody, and with members.
 
 use libp2p::{
-    StreamProtocol, connection_limits, gossipsub::IdentTopic, identify, identity::Keypair, memory_connection_limits,
-    ping, swarm::NetworkBehaviour,
+    StreamProtocol, connection_limits, gossipsub::IdentTopic, identify, identity::Keypair,
+    memory_connection_limits, ping, swarm::NetworkBehaviour,
 };
 use protocol::{
     names::{self, MeshProtocol},
@@ -11,7 +11,9 @@ use protocol::{
 
 use super::{
     MeshSetup, NetConfig,
-    exchange::{ClientRpc, EnrollRpc, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc, Rpc, RpcBehaviour},
+    exchange::{
+        ClientRpc, EnrollRpc, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc, Rpc, RpcBehaviour,
+    },
     gossip, kademlia, streams,
 };
 

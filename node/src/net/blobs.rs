@@ -147,7 +147,8 @@ pub async fn serve<S>(mut stream: S, source: &dyn BlobSource) -> Result<u64, Ser
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let request = within(ServeError::Stalled, ServeError::Stream, read_request(&mut stream)).await??;
+    let request =
+        within(ServeError::Stalled, ServeError::Stream, read_request(&mut stream)).await??;
     let mut sent: u64 = 0;
     for wanted in &request.wanted {
         sent = sent.saturating_add(send_one(&mut stream, source, wanted).await?);
@@ -161,7 +162,11 @@ where
 /// # Errors
 ///
 /// See [`FetchError`]. What was finished before stays finished; what was begun is discarded.
-pub async fn fetch<S>(mut stream: S, wanted: &[Hash], sink: &mut dyn BlobSink) -> Result<Fetched, FetchError>
+pub async fn fetch<S>(
+    mut stream: S,
+    wanted: &[Hash],
+    sink: &mut dyn BlobSink,
+) -> Result<Fetched, FetchError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -216,11 +221,19 @@ where
         sink.write(bytes).await.map_err(FetchError::Sink)?;
         left = left.saturating_sub(u64::try_from(read).unwrap_or(left));
     }
-    if *hasher.finalize().as_bytes() == hash.0 { Ok(()) } else { Err(FetchError::Corrupt { hash: *hash }) }
+    if *hasher.finalize().as_bytes() == hash.0 {
+        Ok(())
+    } else {
+        Err(FetchError::Corrupt { hash: *hash })
+    }
 }
 
 /// Sends a length and as many bytes, or that it is missing.
-async fn send_one<S>(stream: &mut S, source: &dyn BlobSource, wanted: &BlobWanted) -> Result<u64, ServeError>
+async fn send_one<S>(
+    stream: &mut S,
+    source: &dyn BlobSource,
+    wanted: &BlobWanted,
+) -> Result<u64, ServeError>
 where
     S: AsyncWrite + Send + Unpin,
 {

@@ -27,7 +27,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     ConnectError, Inbound, NetConfig, NetHandle,
     behaviour::{Behaviour, BehaviourEvent},
-    exchange::{Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc},
+    exchange::{
+        Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc,
+    },
     handle::{COMMANDS_MAX, Command},
     peers::Peers,
     redial::{self, Redial},
@@ -111,7 +113,8 @@ pub(super) fn start_on(
     shell: Shell,
 ) -> Result<Net, NetError> {
     let keypair = net::keypair(key);
-    let mut swarm = net::swarm(transport, Behaviour::new(config, &keypair), keypair.public().to_peer_id());
+    let mut swarm =
+        net::swarm(transport, Behaviour::new(config, &keypair), keypair.public().to_peer_id());
     let mut unheard = Vec::new();
     for address in &config.listen {
         let id = swarm
@@ -184,7 +187,10 @@ pub struct NetTask {
 
 impl std::fmt::Debug for NetTask {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("NetTask").field("local", &self.local).field("joined", &self.joined).finish_non_exhaustive()
+        f.debug_struct("NetTask")
+            .field("local", &self.local)
+            .field("joined", &self.joined)
+            .finish_non_exhaustive()
     }
 }
 
@@ -230,7 +236,11 @@ impl NetTask {
 
     /// Waits for the next event. What is finished comes before what is new. Commands and the network take turns,
     /// so that neither can keep the other waiting.
-    async fn next_event(&mut self, stop: &CancellationToken, ticks: &mut tokio::time::Interval) -> Option<Event> {
+    async fn next_event(
+        &mut self,
+        stop: &CancellationToken,
+        ticks: &mut tokio::time::Interval,
+    ) -> Option<Event> {
         let Self { answers, commands, swarm, .. } = self;
         let new = async {
             tokio::select! {
@@ -286,17 +296,13 @@ impl NetTask {
     /// state of each peer, not every change.
     fn say_unsaid(&mut self) {
         while let Some((node, here)) = self.unsaid.pop_first() {
-            let event = if here { Inbound::PeerConnected(node) } else { Inbound::PeerDisconnected(node) };
+            let event =
+                if here { Inbound::PeerConnected(node) } else { Inbound::PeerDisconnected(node) };
             if self.inbound.try_send(event).is_err() {
                 self.unsaid.insert(node, here);
                 return;
             }
         }
-    }
-
-    /// Waits for something that the node owes, without waiting.
-    fn owe(&self, completion: impl Future<Output = Completion> + Send + 'static) {
-        self.answers.push(completion.boxed());
     }
 
     fn is_member(&self, node: &NodeId) -> bool {

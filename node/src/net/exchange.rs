@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use libp2p::{
     PeerId, StreamProtocol,
     request_response::{
-        self, Config, Event, InboundFailure, Message, OutboundFailure, OutboundRequestId, ProtocolSupport,
-        ResponseChannel,
+        self, Config, Event, InboundFailure, Message, OutboundFailure, OutboundRequestId,
+        ProtocolSupport, ResponseChannel,
     },
 };
 use protocol::{
@@ -49,9 +49,13 @@ pub(super) trait Rpc: Sized + 'static {
     /// How often one peer may ask.
     fn rate(stranger_per_second: u32) -> Rate;
     /// What the node is given.
-    fn inbound(from: NodeId, request: Self::Request, respond: Responder<Self::Response>) -> Inbound;
+    fn inbound(from: NodeId, request: Self::Request, respond: Responder<Self::Response>)
+    -> Inbound;
     /// What goes back to the loop when the node has answered, or did not.
-    fn answered(channel: ResponseChannel<Self::Response>, answer: Option<Self::Response>) -> Answered;
+    fn answered(
+        channel: ResponseChannel<Self::Response>,
+        answer: Option<Self::Response>,
+    ) -> Answered;
     /// How this protocol says no; nothing if it cannot.
     fn refusal(reason: RejectReason) -> Option<Self::Response>;
 
@@ -59,13 +63,16 @@ pub(super) trait Rpc: Sized + 'static {
     fn behaviour(name: StreamProtocol) -> RpcBehaviour<Self> {
         // The crate counts both directions of a connection together.
         let streams = Self::STREAMS.saturating_mul(2);
-        let config = Config::default().with_request_timeout(Self::TIMEOUT).with_max_concurrent_streams(streams);
+        let config = Config::default()
+            .with_request_timeout(Self::TIMEOUT)
+            .with_max_concurrent_streams(streams);
         RpcBehaviour::<Self>::new([(name, ProtocolSupport::Full)], config)
     }
 }
 
 /// The behaviour of a protocol.
-pub(super) type RpcBehaviour<P> = request_response::Behaviour<Codec<<P as Rpc>::Request, <P as Rpc>::Response>>;
+pub(super) type RpcBehaviour<P> =
+    request_response::Behaviour<Codec<<P as Rpc>::Request, <P as Rpc>::Response>>;
 
 /// An answer on its way out. Without one, the stream is closed.
 #[derive(Debug)]
@@ -174,7 +181,10 @@ pub(super) struct Exchange<P: Rpc> {
 
 impl<P: Rpc> Exchange<P> {
     pub(super) fn new(stranger_per_second: u32) -> Self {
-        Self { waiting: BTreeMap::new(), quotas: Quotas::new(P::rate(stranger_per_second), QUOTA_PEERS_MAX) }
+        Self {
+            waiting: BTreeMap::new(),
+            quotas: Quotas::new(P::rate(stranger_per_second), QUOTA_PEERS_MAX),
+        }
     }
 
     /// Sends a request with the behaviour, or says at once why not.
@@ -190,7 +200,8 @@ impl<P: Rpc> Exchange<P> {
             Ok(_rpc) if reply.is_closed() => {}
             Ok(rpc) => {
                 let id = rpc.send_request(&to_peer_id(&to), request);
-                self.waiting.insert(id, Waiting { to, until: now.saturating_add(P::TIMEOUT), reply });
+                self.waiting
+                    .insert(id, Waiting { to, until: now.saturating_add(P::TIMEOUT), reply });
             }
         }
     }
@@ -258,7 +269,9 @@ fn failure(error: &OutboundFailure) -> RpcError {
         OutboundFailure::Timeout => RpcError::Timeout,
         OutboundFailure::ConnectionClosed => RpcError::Closed,
         OutboundFailure::UnsupportedProtocols => RpcError::Unsupported,
-        OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => RpcError::Malformed,
+        OutboundFailure::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            RpcError::Malformed
+        }
         OutboundFailure::Io(_) => RpcError::Closed,
     }
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use libp2p::{
     gossipsub::{
-        self, Config, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId,
-        PeerScoreParams, PeerScoreThresholds, TopicScoreParams, ValidationMode, WhitelistSubscriptionFilter,
+        self, Config, ConfigBuilder, IdentTopic, MaxCountSubscriptionFilter, Message,
+        MessageAuthenticity, MessageId, PeerScoreParams, PeerScoreThresholds, TopicScoreParams,
+        ValidationMode, WhitelistSubscriptionFilter,
     },
     identity::Keypair,
 };
@@ -17,8 +18,10 @@ const ENVELOPE_BYTES: usize = 512;
 const TOPICS_MAX: usize = 8;
 
 /// gossipsub that knows only our topics.
-pub(super) type Behaviour =
-    gossipsub::Behaviour<gossipsub::IdentityTransform, MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>>;
+pub(super) type Behaviour = gossipsub::Behaviour<
+    gossipsub::IdentityTransform,
+    MaxCountSubscriptionFilter<WhitelistSubscriptionFilter>,
+>;
 
 /// gossipsub, subscribed to one topic.
 #[expect(clippy::expect_used, reason = "made of constants; a test makes one")]

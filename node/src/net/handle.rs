@@ -16,7 +16,9 @@ use protocol::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, blobs, streams::OpenReply};
+use super::{
+    BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, blobs, streams::OpenReply,
+};
 
 /// Commands that wait for the task; more callers than this wait themselves.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -173,7 +175,9 @@ impl NetHandle {
     ///
     /// See [`ConnectError`].
     pub async fn connect(&self, address: Multiaddr) -> Result<NodeId, ConnectError> {
-        self.ask(|reply| Command::Connect(address, reply)).await.unwrap_or(Err(ConnectError::Stopped))
+        self.ask(|reply| Command::Connect(address, reply))
+            .await
+            .unwrap_or(Err(ConnectError::Stopped))
     }
 
     /// Opens the protocols of a mesh. Returns when they are open. Joining another mesh later replaces the first:
@@ -221,7 +225,11 @@ impl NetHandle {
     /// # Errors
     ///
     /// See [`RpcError`].
-    pub async fn enroll(&self, to: NodeId, request: EnrollRequest) -> Result<EnrollResponse, RpcError> {
+    pub async fn enroll(
+        &self,
+        to: NodeId,
+        request: EnrollRequest,
+    ) -> Result<EnrollResponse, RpcError> {
         self.call(|reply| Command::Enroll(Box::new(Call { to, request, reply }))).await
     }
 
@@ -230,7 +238,11 @@ impl NetHandle {
     /// # Errors
     ///
     /// See [`RpcError`].
-    pub async fn heartbeat(&self, to: NodeId, request: Heartbeat) -> Result<HeartbeatResponse, RpcError> {
+    pub async fn heartbeat(
+        &self,
+        to: NodeId,
+        request: Heartbeat,
+    ) -> Result<HeartbeatResponse, RpcError> {
         self.call(|reply| Command::Heartbeat(Call { to, request, reply })).await
     }
 
@@ -239,7 +251,11 @@ impl NetHandle {
     /// # Errors
     ///
     /// See [`RpcError`].
-    pub async fn lease(&self, to: NodeId, request: LeaseRequest) -> Result<LeaseResponse, RpcError> {
+    pub async fn lease(
+        &self,
+        to: NodeId,
+        request: LeaseRequest,
+    ) -> Result<LeaseResponse, RpcError> {
         self.call(|reply| Command::Lease(Box::new(Call { to, request, reply }))).await
     }
 
@@ -248,7 +264,11 @@ impl NetHandle {
     /// # Errors
     ///
     /// See [`RpcError`].
-    pub async fn result(&self, to: NodeId, request: ResultRequest) -> Result<ResultResponse, RpcError> {
+    pub async fn result(
+        &self,
+        to: NodeId,
+        request: ResultRequest,
+    ) -> Result<ResultResponse, RpcError> {
         self.call(|reply| Command::Result(Box::new(Call { to, request, reply }))).await
     }
 
@@ -257,7 +277,11 @@ impl NetHandle {
     /// # Errors
     ///
     /// See [`RpcError`].
-    pub async fn client(&self, to: NodeId, request: ClientRequest) -> Result<ClientResponse, RpcError> {
+    pub async fn client(
+        &self,
+        to: NodeId,
+        request: ClientRequest,
+    ) -> Result<ClientResponse, RpcError> {
         self.call(|reply| Command::Client(Box::new(Call { to, request, reply }))).await
     }
 

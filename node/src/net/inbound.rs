@@ -147,6 +147,6 @@ impl Judge {
 
     /// Says what is thought of it.
     pub fn say(self, verdict: AdvertVerdict) {
-        drop(self.0.send(verdict));
+        let _gone = self.0.send(verdict);
     }
 }

@@ -30,7 +30,12 @@ pub(super) fn behaviour(local: PeerId, protocol: StreamProtocol) -> Behaviour {
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None);
-    let store = MemoryStoreConfig { max_records: 0, max_value_bytes: 0, max_providers_per_key: 0, max_provided_keys: 0 };
+    let store = MemoryStoreConfig {
+        max_records: 0,
+        max_value_bytes: 0,
+        max_providers_per_key: 0,
+        max_provided_keys: 0,
+    };
     let mut kad = Behaviour::with_config(local, MemoryStore::with_config(local, store), config);
     kad.set_mode(Some(Mode::Server));
     kad

@@ -1,6 +1,6 @@
 //! Who is connected, over which way and how far away. Pure.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use libp2p::{Multiaddr, core::ConnectedPoint, multiaddr::Protocol, swarm::ConnectionId};
 use protocol::{
@@ -35,16 +35,16 @@ impl PeerPath {
     }
 
     fn of(address: &Multiaddr) -> Self {
-        let mut path = Self::Tcp;
-        for part in address {
-            path = match part {
-                Protocol::P2pCircuit => return Self::Relay,
-                Protocol::QuicV1 | Protocol::Quic => Self::Quic,
-                Protocol::Memory(_) => Self::Memory,
-                _ => path,
-            };
+        let has = |wanted: fn(&Protocol<'_>) -> bool| address.iter().any(|part| wanted(&part));
+        if has(|part| matches!(part, Protocol::P2pCircuit)) {
+            Self::Relay
+        } else if has(|part| matches!(part, Protocol::QuicV1 | Protocol::Quic)) {
+            Self::Quic
+        } else if has(|part| matches!(part, Protocol::Memory(_))) {
+            Self::Memory
+        } else {
+            Self::Tcp
         }
-        path
     }
 }
 
@@ -73,7 +73,10 @@ impl PeerInfo {
     /// Its addresses as they are remembered and sent.
     #[must_use]
     pub fn node_address(&self) -> NodeAddress {
-        NodeAddress { node: self.node, addresses: self.addresses.iter().map(ToString::to_string).collect() }
+        NodeAddress {
+            node: self.node,
+            addresses: self.addresses.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -97,7 +100,12 @@ struct Connection {
 
 impl Peers {
     /// Adds a connection; says whether it is the peer's first.
-    pub(super) fn connected(&mut self, node: NodeId, id: ConnectionId, endpoint: &ConnectedPoint) -> bool {
+    pub(super) fn connected(
+        &mut self,
+        node: NodeId,
+        id: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) -> bool {
         let address = without_p2p(endpoint.get_remote_address().clone());
         let connections = &mut self.0.entry(node).or_default().connections;
         connections.insert(id, Connection { address, dialled: endpoint.is_dialer() });
@@ -132,7 +140,12 @@ impl Peers {
     }
 
     /// A peer said what it is and where it listens; returns the addresses that make sense from here.
-    pub(super) fn identified(&mut self, node: &NodeId, agent: String, says: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    pub(super) fn identified(
+        &mut self,
+        node: &NodeId,
+        agent: String,
+        says: Vec<Multiaddr>,
+    ) -> Vec<Multiaddr> {
         let Some(peer) = self.0.get_mut(node) else { return Vec::new() };
         let near = peer.connections.values().any(|connection| is_local(&connection.address));
         let mut agent = agent;
@@ -186,25 +199,34 @@ pub(super) fn without_p2p(mut address: Multiaddr) -> Multiaddr {
     address
 }
 
+/// The address of the machine, if the address begins with one.
+fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(ip.into()),
+        Some(Protocol::Ip6(ip)) => Some(ip.into()),
+        _ => None,
+    }
+}
+
+/// Whether an address begins with a name, or with a place in this process.
+fn is_named(address: &Multiaddr) -> bool {
+    matches!(
+        address.iter().next(),
+        Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Memory(_))
+    )
+}
+
 /// Whether an address only means something on the machine that it is of.
 fn is_local(address: &Multiaddr) -> bool {
-    address.iter().next().is_some_and(|part| match part {
-        Protocol::Ip4(ip) => ip.is_loopback(),
-        Protocol::Ip6(ip) => ip.is_loopback(),
-        Protocol::Memory(_) => true,
-        _ => false,
-    })
+    matches!(address.iter().next(), Some(Protocol::Memory(_)))
+        || ip(address).is_some_and(|ip| ip.is_loopback())
 }
 
 /// Whether an address can be dialled at all: it names a place, and has a sane length.
 fn is_dialable(address: &Multiaddr) -> bool {
     address.len() <= ADDRESS_BYTES_MAX
-        && address.iter().next().is_some_and(|part| match part {
-            Protocol::Ip4(ip) => !ip.is_unspecified() && !ip.is_multicast(),
-            Protocol::Ip6(ip) => !ip.is_unspecified() && !ip.is_multicast(),
-            Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_) | Protocol::Memory(_) => true,
-            _ => false,
-        })
+        && (is_named(address)
+            || ip(address).is_some_and(|ip| !ip.is_unspecified() && !ip.is_multicast()))
 }
 
 #[cfg(test)]
@@ -255,7 +277,11 @@ mod tests {
 
     #[test]
     fn a_distant_peer_s_loopback_addresses_are_not_ours() {
-        let says = || ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/0.0.0.0/tcp/1"].map(address).to_vec();
+        let says = || {
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/0.0.0.0/tcp/1"]
+                .map(address)
+                .to_vec()
+        };
         let distant = peers("/ip4/10.0.0.1/tcp/1").identified(&NODE, String::new(), says());
         assert_eq!(distant, [address("/ip4/10.0.0.1/tcp/1")]);
         let near = peers("/ip4/127.0.0.1/tcp/1").identified(&NODE, String::new(), says());

@@ -96,7 +96,10 @@ mod tests {
         for (peer, allowed) in [(1, true), (2, true), (3, false)] {
             assert_eq!(quotas.take(at(0), NodeId([peer; 32])), allowed);
         }
-        assert!(quotas.take(at(1_000), NodeId([3; 32])), "the others' buckets are full again: forgotten");
+        assert!(
+            quotas.take(at(1_000), NodeId([3; 32])),
+            "the others' buckets are full again: forgotten"
+        );
     }
 
     proptest! {

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use protocol::{
-    ids::NodeId,
-    limits::ADDRESSES_MAX,
-    machine::Machine,
-    time::Timestamp,
+    ids::NodeId, limits::ADDRESSES_MAX, machine::Machine, time::Timestamp,
     wire::enroll::NodeAddress,
 };
 
@@ -99,7 +96,8 @@ impl Redial {
                 None if connected.contains(&target.node) => (0, State::Connected(now)),
                 None => (0, State::Waiting(now)),
             };
-            self.targets.insert(target.node, Target { addresses: target.addresses, failures, state });
+            self.targets
+                .insert(target.node, Target { addresses: target.addresses, failures, state });
         }
     }
 
@@ -131,7 +129,11 @@ impl Redial {
             match target.state {
                 State::Dialling(until) if until <= now => {
                     target.failures = target.failures.saturating_add(1);
-                    target.state = State::Waiting(now.saturating_add(delay(self.seed, *node, target.failures)));
+                    target.state = State::Waiting(now.saturating_add(delay(
+                        self.seed,
+                        *node,
+                        target.failures,
+                    )));
                 }
                 State::Waiting(until) if until <= now => {
                     target.state = State::Dialling(now.saturating_add(DIAL_TIMEOUT));
@@ -178,10 +180,13 @@ impl Machine for Redial {
 /// Nothing before the first failure; then [`DELAY_MIN`], doubling, up to [`DELAY_MAX`], less up to a quarter.
 fn delay(seed: u64, node: NodeId, failures: u32) -> Duration {
     let Some(doublings) = failures.checked_sub(1) else { return Duration::ZERO };
-    let full = DELAY_MIN.saturating_mul(1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX)).min(DELAY_MAX);
+    let full = DELAY_MIN
+        .saturating_mul(1_u32.checked_shl(doublings.min(16)).unwrap_or(u32::MAX))
+        .min(DELAY_MAX);
     let mut input = [0; 44];
-    for (to, from) in
-        input.iter_mut().zip(seed.to_le_bytes().into_iter().chain(node.0).chain(failures.to_le_bytes()))
+    for (to, from) in input
+        .iter_mut()
+        .zip(seed.to_le_bytes().into_iter().chain(node.0).chain(failures.to_le_bytes()))
     {
         *to = from;
     }
@@ -205,7 +210,10 @@ mod tests {
     fn targets(nodes: &[NodeId]) -> Input {
         let targets = nodes
             .iter()
-            .map(|node| NodeAddress { node: *node, addresses: vec!["/ip4/10.0.0.1/tcp/4301".to_owned()] })
+            .map(|node| NodeAddress {
+                node: *node,
+                addresses: vec!["/ip4/10.0.0.1/tcp/4301".to_owned()],
+            })
             .collect();
         Input::Targets { targets, connected: Vec::new() }
     }
@@ -236,7 +244,10 @@ mod tests {
     fn a_new_target_is_dialled_at_once_and_only_once() {
         let mut redial = dialling();
         assert!(redial.handle(at(1), Input::Tick).is_empty());
-        assert!(redial.handle(at(2), targets(&[NODE])).is_empty(), "the same list again changes nothing");
+        assert!(
+            redial.handle(at(2), targets(&[NODE])).is_empty(),
+            "the same list again changes nothing"
+        );
     }
 
     #[test]
@@ -280,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_list_that_is_too_long_is_cut() {
-        let nodes: Vec<_> = (0..=u8::try_from(TARGETS_MAX).unwrap()).map(|n| NodeId([n; 32])).collect();
+        let nodes: Vec<_> =
+            (0..=u8::try_from(TARGETS_MAX).unwrap()).map(|n| NodeId([n; 32])).collect();
         assert_eq!(Redial::new(1).handle(at(0), targets(&nodes)).len(), TARGETS_MAX);
     }
 }

@@ -79,14 +79,21 @@ pub fn load(path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(read(error)),
-        Ok(metadata) if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX => return Err(damaged()),
+        Ok(metadata) if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX => {
+            return Err(damaged());
+        }
         Ok(_) => {}
     }
-    let file: File = serde_json::from_slice(&fs::read(path).map_err(read)?).map_err(|_| damaged())?;
+    let file: File =
+        serde_json::from_slice(&fs::read(path).map_err(read)?).map_err(|_| damaged())?;
     if file.version != VERSION {
         return Err(damaged());
     }
-    file.peers.into_iter().take(REMEMBERED_MAX).map(|entry| entry.parse().ok_or_else(damaged)).collect()
+    file.peers
+        .into_iter()
+        .take(REMEMBERED_MAX)
+        .map(|entry| entry.parse().ok_or_else(damaged))
+        .collect()
 }
 
 /// Replaces the file by these peers; those beyond [`REMEMBERED_MAX`] are left out.
@@ -97,14 +104,16 @@ pub fn load(path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
 pub fn save(path: &Path, peers: &[NodeAddress]) -> Result<(), RememberError> {
     let peers = peers.iter().take(REMEMBERED_MAX).map(Entry::of).collect();
     let write = |source| RememberError::Write { path: path.to_owned(), source };
-    let text = serde_json::to_vec_pretty(&File { version: VERSION, peers }).map_err(|error| write(error.into()))?;
+    let text = serde_json::to_vec_pretty(&File { version: VERSION, peers })
+        .map_err(|error| write(error.into()))?;
     let new = path.with_extension("new");
     replace(&new, path, &text).map_err(write)
 }
 
 fn replace(new: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
     use io::Write as _;
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(new, path)
@@ -159,7 +168,12 @@ mod tests {
     fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("peers");
-        for text in ["", "{}", "{\"version\":9,\"peers\":[]}", "{\"version\":1,\"peers\":[{\"node\":\"x\",\"addresses\":[]}]}"] {
+        for text in [
+            "",
+            "{}",
+            "{\"version\":9,\"peers\":[]}",
+            "{\"version\":1,\"peers\":[{\"node\":\"x\",\"addresses\":[]}]}",
+        ] {
             fs::write(&path, text).unwrap();
             assert!(matches!(load(&path), Err(RememberError::Damaged { .. })), "{text}");
         }

@@ -13,10 +13,13 @@ use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol,
     core::{Endpoint, transport::PortUse, upgrade::ReadyUpgrade},
     swarm::{
-        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-        NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+        ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
+        NetworkBehaviour, NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm,
         dial_opts::{DialOpts, PeerCondition},
-        handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound},
+        handler::{
+            ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+        },
     },
 };
 use tokio::sync::oneshot;
@@ -68,7 +71,9 @@ impl Behaviour {
             self.order_open(peer_id, reply);
         } else {
             self.waiting.push((peer_id, reply));
-            let opts = DialOpts::peer_id(peer_id).condition(PeerCondition::DisconnectedAndNotDialing).build();
+            let opts = DialOpts::peer_id(peer_id)
+                .condition(PeerCondition::DisconnectedAndNotDialing)
+                .build();
             self.orders.push_back(ToSwarm::Dial { opts });
         }
     }
@@ -79,7 +84,8 @@ impl Behaviour {
     }
 
     fn take_waiting(&mut self, peer: &PeerId) -> Vec<OpenReply> {
-        let (for_peer, others) = std::mem::take(&mut self.waiting).into_iter().partition(|(to, _)| to == peer);
+        let (for_peer, others) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(to, _)| to == peer);
         self.waiting = others;
         let for_peer: Vec<(PeerId, OpenReply)> = for_peer;
         for_peer.into_iter().map(|(_, reply)| reply).collect()
@@ -134,13 +140,21 @@ impl NetworkBehaviour for Behaviour {
         }
     }
 
-    fn on_connection_handler_event(&mut self, from: PeerId, _id: ConnectionId, stream: THandlerOutEvent<Self>) {
+    fn on_connection_handler_event(
+        &mut self,
+        from: PeerId,
+        _id: ConnectionId,
+        stream: THandlerOutEvent<Self>,
+    ) {
         if self.orders.len() < WAITING_MAX {
             self.orders.push_back(ToSwarm::GenerateEvent(Incoming { from, stream }));
         }
     }
 
-    fn poll(&mut self, _cx: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(
+        &mut self,
+        _cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
         self.orders.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 }
@@ -202,11 +216,19 @@ impl ConnectionHandler for Handler {
         &mut self,
         event: ConnectionEvent<'_, Self::InboundProtocol, Self::OutboundProtocol, (), OpenReply>,
     ) {
-        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: stream, .. }) = event {
+        if let ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound {
+            protocol: stream,
+            ..
+        }) = event
+        {
             if self.incoming.len() < WAITING_MAX {
                 self.incoming.push_back(stream);
             }
-        } else if let ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) = event {
+        } else if let ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
+            protocol,
+            info,
+        }) = event
+        {
             drop(info.send(Ok(protocol)));
         } else if let ConnectionEvent::DialUpgradeError(DialUpgradeError { info, error }) = event {
             let error = match error {

@@ -72,7 +72,11 @@ fn pair() -> (Compat<tokio::io::DuplexStream>, Compat<tokio::io::DuplexStream>) 
     (one.compat(), other.compat())
 }
 
-async fn transfer(shelf: &Shelf, wanted: &[Hash], basket: &mut Basket) -> Result<Fetched, FetchError> {
+async fn transfer(
+    shelf: &Shelf,
+    wanted: &[Hash],
+    basket: &mut Basket,
+) -> Result<Fetched, FetchError> {
     let (ours, theirs) = pair();
     let (fetched, _served) = tokio::join!(fetch(ours, wanted, basket), serve(theirs, shelf));
     fetched
@@ -91,7 +95,8 @@ async fn contents_arrive_in_order_and_the_missing_are_named() {
 
 #[tokio::test]
 async fn twenty_mebibytes_arrive_whole() {
-    let content: Vec<u8> = (0..20_u32 << 20).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[2]).collect();
+    let content: Vec<u8> =
+        (0..20_u32 << 20).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[2]).collect();
     let mut shelf = Shelf::default();
     let hash = shelf.put(&content);
     let mut basket = basket();
@@ -155,13 +160,14 @@ async fn a_part_is_served_from_where_it_begins() {
 
 #[tokio::test]
 async fn a_request_that_is_none_is_refused() {
+    let shelf = Shelf::default();
     for bytes in [vec![0xff; 4], vec![1, 0, 0, 0, 9]] {
         let (mut ours, theirs) = pair();
         let send = async {
             ours.write_all(&bytes).await.unwrap();
             ours.close().await.unwrap();
         };
-        let ((), served) = tokio::join!(send, serve(theirs, &Shelf::default()));
+        let ((), served) = tokio::join!(send, serve(theirs, &shelf));
         assert!(matches!(served, Err(ServeError::TooLong | ServeError::Request(_))), "{served:?}");
     }
 }

@@ -12,7 +12,9 @@ impl NetTask {
     pub(super) fn obey(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Peers(reply) => drop(reply.send(self.peers.list(|node| self.members.contains(node)))),
+            Command::Peers(reply) => {
+                drop(reply.send(self.peers.list(|node| self.members.contains(node))))
+            }
             Command::ListenAddresses(reply) => {
                 self.asked_where.push(reply);
                 self.say_where();
@@ -20,11 +22,11 @@ impl NetTask {
             Command::Connect(address, reply) => self.connect(&address, reply),
             Command::JoinMesh(setup, reply) => {
                 self.join(*setup);
-                drop(reply.send(()));
+                let _gone = reply.send(());
             }
             Command::SetMembers(members, reply) => {
                 self.set_members(members);
-                drop(reply.send(()));
+                let _gone = reply.send(());
             }
             Command::SetTargets(targets) => self.set_targets(targets),
             Command::Publish(bytes, reply) => drop(reply.send(self.publish(bytes))),
@@ -32,8 +34,12 @@ impl NetTask {
                 Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),
                 Err(error) => drop(reply.send(Err(error))),
             },
-            Command::Hello(call) => self.hello.ask(now, Ok(&mut self.swarm.behaviour_mut().hello), call),
-            Command::Enroll(call) => self.enroll.ask(now, Ok(&mut self.swarm.behaviour_mut().enroll), *call),
+            Command::Hello(call) => {
+                self.hello.ask(now, Ok(&mut self.swarm.behaviour_mut().hello), call)
+            }
+            Command::Enroll(call) => {
+                self.enroll.ask(now, Ok(&mut self.swarm.behaviour_mut().enroll), *call)
+            }
             Command::Heartbeat(call) => {
                 let mesh = reach(&mut self.swarm, &self.members, &call.to);
                 self.heartbeat.ask(now, mesh.map(|mesh| &mut mesh.heartbeat), call);
@@ -61,9 +67,9 @@ impl NetTask {
             GossipError::Duplicate => PublishError::Duplicate,
             GossipError::NoPeersSubscribedToTopic => PublishError::NobodyListens,
             GossipError::MessageTooLarge => PublishError::TooLong { found },
-            GossipError::AllQueuesFull(_) | GossipError::SigningError(_) | GossipError::TransformFailed(_) => {
-                PublishError::Busy
-            }
+            GossipError::AllQueuesFull(_)
+            | GossipError::SigningError(_)
+            | GossipError::TransformFailed(_) => PublishError::Busy,
         })
     }
 }

@@ -4,7 +4,7 @@ use libp2p::{
     core::ConnectedPoint,
     multiaddr::Protocol,
     swarm::{
-        DialError, ListenError,
+        DialError,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
@@ -22,29 +22,36 @@ impl NetTask {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
-                tracing::debug!(peer = %peer_id, ?cause, "a connection was closed");
-                self.on_closed(peer_id, connection_id);
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.on_closed(peer_id, connection_id)
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 self.on_dial_failed(connection_id, peer_id, &error);
             }
-            SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
-                log_refused(&send_back_addr, &error);
-            }
             SwarmEvent::NewListenAddr { listener_id, address } => {
-                tracing::info!(%address, "listening");
-                self.unheard.retain(|id| *id != listener_id);
-                self.say_where();
+                log_listening(&address);
+                self.heard_of(listener_id);
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
-                tracing::warn!(?reason, "a listener was closed");
-                self.unheard.retain(|id| *id != listener_id);
-                self.say_where();
+                log_deaf(&reason);
+                self.heard_of(listener_id);
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed"),
-            other => tracing::trace!(event = ?other, "swarm"),
+            SwarmEvent::IncomingConnectionError { .. }
+            | SwarmEvent::IncomingConnection { .. }
+            | SwarmEvent::ListenerError { .. }
+            | SwarmEvent::ExpiredListenAddr { .. }
+            | SwarmEvent::Dialing { .. }
+            | SwarmEvent::NewExternalAddrCandidate { .. }
+            | SwarmEvent::ExternalAddrConfirmed { .. }
+            | SwarmEvent::ExternalAddrExpired { .. }
+            | SwarmEvent::NewExternalAddrOfPeer { .. }
+            | _ => log_other(&event),
         }
+    }
+
+    fn heard_of(&mut self, listener: ListenerId) {
+        self.unheard.retain(|id| *id != listener);
+        self.say_where();
     }
 
     /// Answers those who asked where this node listens, once every listener has said so.
@@ -57,7 +64,11 @@ impl NetTask {
     }
 
     /// Connects to an address on behalf of a handle.
-    pub(super) fn connect(&mut self, address: &Multiaddr, reply: oneshot::Sender<Result<NodeId, ConnectError>>) {
+    pub(super) fn connect(
+        &mut self,
+        address: &Multiaddr,
+        reply: oneshot::Sender<Result<NodeId, ConnectError>>,
+    ) {
         let peer = match address.iter().last() {
             Some(Protocol::P2p(peer)) => Some(peer),
             _ => None,
@@ -77,9 +88,10 @@ impl NetTask {
         }
         let place = without_p2p(address.clone());
         let opts = match peer {
-            Some(peer) => {
-                DialOpts::peer_id(peer).addresses(vec![place]).condition(PeerCondition::Always).build()
-            }
+            Some(peer) => DialOpts::peer_id(peer)
+                .addresses(vec![place])
+                .condition(PeerCondition::Always)
+                .build(),
             None => DialOpts::unknown_peer_id().address(place).build(),
         };
         let id = opts.connection_id();
@@ -95,7 +107,8 @@ impl NetTask {
             self.redial(redial::Input::Connected(node));
             return;
         }
-        let addresses = addresses.iter().filter_map(|text| text.parse().ok()).map(without_p2p).collect();
+        let addresses =
+            addresses.iter().filter_map(|text| text.parse().ok()).map(without_p2p).collect();
         let opts = DialOpts::peer_id(to_peer_id(&node))
             .addresses(addresses)
             .extend_addresses_through_behaviour()
@@ -136,6 +149,7 @@ impl NetTask {
     }
 
     fn on_closed(&mut self, peer: PeerId, id: ConnectionId) {
+        tracing::debug!(%peer, ?id, "a connection was closed");
         if let Some(node) = from_peer_id(&peer).filter(|node| self.peers.disconnected(*node, id)) {
             self.say(node, false);
             self.redial(redial::Input::Disconnected(node));
@@ -174,6 +188,14 @@ fn connect_error(error: &DialError) -> ConnectError {
     ConnectError::Failed { detail }
 }
 
-fn log_refused(from: &Multiaddr, error: &ListenError) {
-    tracing::debug!(%from, %error, "a connection was not accepted");
+fn log_listening(address: &Multiaddr) {
+    tracing::info!(%address, "listening");
+}
+
+fn log_deaf(reason: &Result<(), std::io::Error>) {
+    tracing::warn!(?reason, "a listener was closed");
+}
+
+fn log_other(event: &SwarmEvent<BehaviourEvent>) {
+    tracing::trace!(?event, "swarm");
 }

@@ -48,7 +48,8 @@ impl NetTask {
             }
             MeshBehaviourEvent::Heartbeat(event) => {
                 if let Some(heard) = self.heartbeat.hear(event) {
-                    let may = self.is_member(&heard.from) && self.heartbeat.may_ask(now, heard.from);
+                    let may =
+                        self.is_member(&heard.from) && self.heartbeat.may_ask(now, heard.from);
                     self.pass_on::<HeartbeatRpc>(heard, may);
                 }
             }
@@ -125,15 +126,21 @@ impl NetTask {
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
-        let gossipsub::Event::Message { propagation_source: from, message_id: id, message } = event else {
+        let gossipsub::Event::Message { propagation_source: from, message_id: id, message } = event
+        else {
             return;
         };
         if message.data.len() > GOSSIP_BYTES_MAX {
             self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Reject });
             return;
         }
-        let author = message.source.as_ref().and_then(from_peer_id).filter(|author| self.is_member(author));
-        let room = if self.answers.len() < UNANSWERED_MAX { self.inbound.try_reserve().ok() } else { None };
+        let author =
+            message.source.as_ref().and_then(from_peer_id).filter(|author| self.is_member(author));
+        let room = if self.answers.len() < UNANSWERED_MAX {
+            self.inbound.try_reserve().ok()
+        } else {
+            None
+        };
         let (Some(author), Some(room)) = (author, room) else {
             self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Ignore });
             return;
@@ -163,7 +170,9 @@ impl NetTask {
         self.shell.metrics.record(&event);
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         let Some(node) = from_peer_id(&peer_id) else { return };
-        let signed = info.signed_peer_record.and_then(|envelope| PeerRecord::from_signed_envelope(envelope).ok());
+        let signed = info
+            .signed_peer_record
+            .and_then(|envelope| PeerRecord::from_signed_envelope(envelope).ok());
         let addresses = self.peers.identified(&node, info.agent_version, info.listen_addrs);
         if self.is_member(&node)
             && let Some(record) = signed.filter(|record| record.peer_id() == peer_id)
@@ -178,7 +187,10 @@ impl NetTask {
 
     fn on_kad(&mut self, event: kad::Event) {
         self.shell.metrics.record(&event);
-        let kad::Event::OutboundQueryProgressed { result: kad::QueryResult::GetClosestPeers(Ok(found)), .. } = event
+        let kad::Event::OutboundQueryProgressed {
+            result: kad::QueryResult::GetClosestPeers(Ok(found)),
+            ..
+        } = event
         else {
             return;
         };
@@ -192,7 +204,9 @@ impl NetTask {
 
 fn answer_member(mesh: &mut MeshBehaviour, answered: Answered) {
     match answered {
-        Answered::Heartbeat(channel, Some(answer)) => drop(mesh.heartbeat.send_response(channel, answer)),
+        Answered::Heartbeat(channel, Some(answer)) => {
+            drop(mesh.heartbeat.send_response(channel, answer))
+        }
         Answered::Lease(channel, Some(answer)) => drop(mesh.lease.send_response(channel, answer)),
         Answered::Result(channel, Some(answer)) => drop(mesh.result.send_response(channel, answer)),
         Answered::Client(channel, Some(answer)) => drop(mesh.client.send_response(channel, answer)),

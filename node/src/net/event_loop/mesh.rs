@@ -60,14 +60,21 @@ impl NetTask {
     pub(super) fn set_targets(&mut self, mut targets: Vec<NodeAddress>) {
         targets.retain(|target| target.node != self.local);
         for target in &targets {
-            self.add_addresses(target.node, target.addresses.iter().filter_map(|text| text.parse().ok()));
+            self.add_addresses(
+                target.node,
+                target.addresses.iter().filter_map(|text| text.parse().ok()),
+            );
         }
         let connected = self.peers.nodes().collect();
         self.redial(redial::Input::Targets { targets, connected });
     }
 
     /// Tells every behaviour where a node may be dialled.
-    pub(super) fn add_addresses(&mut self, node: NodeId, addresses: impl Iterator<Item = Multiaddr>) {
+    pub(super) fn add_addresses(
+        &mut self,
+        node: NodeId,
+        addresses: impl Iterator<Item = Multiaddr>,
+    ) {
         let peer = to_peer_id(&node);
         for address in addresses.take(protocol::limits::ADDRESSES_MAX) {
             self.swarm.add_peer_address(peer, address);
