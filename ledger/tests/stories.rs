@@ -1,4 +1,5 @@
 //! Stories about the state machine: who is a member, what jobs come to, and that nothing is paid twice.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use ledger::{
     command::{Command, Rejection, Reply},
