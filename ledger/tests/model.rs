@@ -1,6 +1,10 @@
 //! The state machine against a model of plain maps, over random commands: submissions, results, double
 //! settlements, failures, cancellations, transfers and replays. After each step the books balance and both agree.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 

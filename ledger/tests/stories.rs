@@ -145,7 +145,7 @@ fn a_mesh_is_founded_once_and_by_its_first_operator() {
     let reply = ledger.apply(Command::Found(bad_fee.genesis)).unwrap().reply;
     assert_eq!(reply, Reply::Rejected(RejectReason::Invalid.into()));
     let wrong = TestMesh { id: MeshId([1; 32]), ..stranger };
-    ledger.mesh = wrong.clone();
+    ledger.mesh = wrong;
     let reply = ledger.apply(Command::Found(TestMesh::default().genesis)).unwrap().reply;
     assert_eq!(reply, Reply::Rejected(RejectReason::WrongMesh.into()));
 }
@@ -529,7 +529,7 @@ fn the_reducing_task_comes_last_and_runs_over_what_there_is() {
     story.done(maps);
     assert_eq!(story.states(&job)[2], TaskState::Queued);
     let pending = query::pending_tasks(&story.ledger.records, &job.id()).unwrap().unwrap();
-    assert_eq!(pending.ranges, [2..3]);
+    assert_eq!(pending.ranges, vec![2..3]);
     let reduce = story.settle(&job, vec![ok(2)]);
     story.done(reduce);
     assert_eq!(story.job(&job).state, JobState::PartiallyCompleted);
