@@ -6,6 +6,17 @@
 //!
 //! Source: WASI snapshot preview 1, `witx/wasi_snapshot_preview1.witx`.
 
+mod abi;
 pub mod calls;
+mod files;
+mod host;
+mod paths;
+mod process;
+mod tree;
 
-pub use calls::{Call, ValueType};
+pub use self::{
+    abi::{Errno, Stop},
+    calls::{Call, ValueType},
+    host::{Given, Host, Output},
+    tree::BadInput,
+};
