@@ -1,6 +1,6 @@
 //! What all documents have in common.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of all documents. Fields are added to it, never changed or taken away.
 pub const API_VERSION: &str = "weft/v1";
@@ -20,8 +20,7 @@ pub trait ListKind {
 /// A document: `apiVersion`, `kind`, and the fields of its body at the same level.
 ///
 /// Reading one checks both, so that a client never takes one document for another.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "AnyDocument<T>", bound(deserialize = "T: Kind + serde::de::DeserializeOwned"))]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document<T> {
     #[serde(rename = "apiVersion")]
     api_version: &'static str,
@@ -35,6 +34,13 @@ impl<T: Kind> Document<T> {
     /// The document of a body.
     pub const fn of(body: T) -> Self {
         Self { api_version: API_VERSION, kind: T::KIND, body }
+    }
+}
+
+impl<'de, T: Kind + Deserialize<'de>> Deserialize<'de> for Document<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let any = AnyDocument::deserialize(deserializer)?;
+        Self::try_from(any).map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,0 +1,252 @@
+//! A node made of samples, in one of several moods.
+
+use std::{future::pending, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use portal_api::{
+    Backend, ErrorCode, Problem,
+    backend::{
+        Answer, AtHeight, Content, HistoryQuery, JobsQuery, Log, ReceiptsQuery, Submitted,
+        TasksQuery,
+    },
+    reference::JobRef,
+    views::{
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, LedgerPoint,
+        Node, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status, SubmitRequest,
+        Task,
+    },
+};
+use protocol::{
+    ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
+    wire::{
+        enroll::Verdict,
+        view::{Admission, JobState},
+    },
+};
+
+use crate::samples;
+
+/// Tasks, entries and receipts that there are.
+pub(crate) const ITEMS: u32 = 7;
+
+/// How it answers.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Fake {
+    /// As it should.
+    #[default]
+    Well,
+    /// With this, whatever is asked.
+    Fails(Problem),
+    /// Not at all.
+    Hangs,
+    /// With a bug.
+    Panics,
+}
+
+impl Fake {
+    async fn answer<T>(&self, value: T) -> Answer<T> {
+        match self {
+            Self::Well => Ok(value),
+            Self::Fails(problem) => Err(problem.clone()),
+            Self::Hangs => pending().await,
+            Self::Panics => panic!("the sample bug"),
+        }
+    }
+
+    async fn of_job<T>(&self, job: JobId, value: T) -> Answer<T> {
+        match job {
+            samples::JOB => self.answer(value).await,
+            job => Err(Problem::new(ErrorCode::NotFound, format!("there is no job {job}"))),
+        }
+    }
+}
+
+fn content() -> Content {
+    let pieces = samples::CONTENT.chunks(4).map(|piece| Ok(Bytes::from_static(piece)));
+    Content {
+        hash: Hash::of(samples::CONTENT),
+        bytes: samples::CONTENT.len() as u64,
+        stream: stream::iter(pieces).boxed(),
+    }
+}
+
+/// `limit` of the indices from `from` on.
+fn page(from: u32, limit: u32) -> impl Iterator<Item = u32> {
+    (from..ITEMS).take(limit as usize)
+}
+
+fn at_height<T>(value: T) -> AtHeight<T> {
+    let LedgerPoint { ledger_height, as_of } = samples::balance().ledger;
+    AtHeight { ledger: LedgerPoint { ledger_height, as_of }, value }
+}
+
+impl Backend for Fake {
+    fn account(&self) -> AccountId {
+        samples::account()
+    }
+
+    async fn status(&self) -> Answer<Status> {
+        self.answer(samples::status()).await
+    }
+
+    async fn identity(&self) -> Answer<Identity> {
+        self.answer(samples::identity()).await
+    }
+
+    async fn peers(&self) -> Answer<Vec<Peer>> {
+        self.answer(vec![samples::peer()]).await
+    }
+
+    async fn nodes(&self) -> Answer<Vec<Node>> {
+        self.answer(samples::nodes()).await
+    }
+
+    async fn decide_node(
+        &self,
+        node: NodeId,
+        verdict: Verdict,
+        decision: Decision,
+    ) -> Answer<Node> {
+        if decision.code.is_some_and(|code| code != "417208") {
+            return Err(Problem::new(ErrorCode::WrongState, "the node shows another code"));
+        }
+        let admission = match verdict {
+            Verdict::Approve => Admission::Approved,
+            Verdict::Reject | Verdict::Block => Admission::Blacklisted,
+        };
+        let known = samples::nodes().into_iter().find(|known| known.peer == node).unwrap();
+        let roles = if decision.roles.is_empty() { known.roles.clone() } else { decision.roles };
+        self.answer(Node { admission, roles, ..known }).await
+    }
+
+    async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {
+        let from = query.after.map_or(0, |after| u32::from(after.0[0]) + 1);
+        let of = |index: u32| Job { id: JobId([index as u8; 16]), ..samples::job() };
+        let account = query.account.unwrap_or_else(samples::account);
+        let items = page(from, query.limit).map(of).filter(|job| job.account == account).collect();
+        self.answer(items).await
+    }
+
+    async fn find_job(&self, job: &JobRef) -> Answer<JobId> {
+        let prefix = job.to_string();
+        let of_prefix = [samples::JOB, JobId([0xac; 16]), JobId([0xac; 16])];
+        let of_prefix: Vec<_> =
+            of_prefix.into_iter().filter(|id| id.to_string().starts_with(&prefix)).collect();
+        self.answer(job.choose(&of_prefix, &[samples::job()])?).await
+    }
+
+    async fn job(&self, job: JobId) -> Answer<Job> {
+        self.of_job(job, samples::job()).await
+    }
+
+    async fn watch_job(&self, job: JobId, version: u64, wait: Duration) -> Answer<Job> {
+        if version >= samples::job().version {
+            tokio::time::sleep(wait).await;
+        }
+        self.of_job(job, samples::job()).await
+    }
+
+    async fn submit(&self, request: SubmitRequest) -> Answer<Submitted> {
+        let spec = request.spec(0)?;
+        let id = request.job_id.unwrap_or(samples::JOB);
+        let job = Job { id, name: spec.name, state: JobState::Queued, ..samples::job() };
+        self.answer(Submitted { job, replayed: id == samples::JOB && request.job_id.is_some() })
+            .await
+    }
+
+    async fn plan(&self, request: SubmitRequest) -> Answer<Plan> {
+        request.spec(0)?;
+        self.answer(samples::plan()).await
+    }
+
+    async fn cancel_job(&self, job: JobId) -> Answer<Job> {
+        self.of_job(job, Job { state: JobState::Cancelled, ..samples::job() }).await
+    }
+
+    async fn tasks(&self, job: JobId, query: TasksQuery) -> Answer<Vec<Task>> {
+        self.of_job(job, page(query.from.0, query.limit).map(samples::task).collect()).await
+    }
+
+    async fn results(&self, job: JobId, query: TasksQuery) -> Answer<JobResults> {
+        let items = page(query.from.0, query.limit).map(samples::result).collect();
+        self.of_job(job, samples::results(items)).await
+    }
+
+    async fn explain(&self, job: JobId) -> Answer<Explain> {
+        self.of_job(job, samples::explain()).await
+    }
+
+    async fn log(&self, job: JobId, task: TaskIndex, log: Log) -> Answer<Content> {
+        match (task.0, log) {
+            (0..ITEMS, Log::Stdout) => self.of_job(job, content()).await,
+            (0..ITEMS, Log::Stderr) => {
+                self.of_job(job, Content { bytes: 0, stream: stream::empty().boxed(), ..content() })
+                    .await
+            }
+            (ITEMS.., _) => Err(Problem::new(ErrorCode::NotFound, "there is no such task")),
+        }
+    }
+
+    async fn put_blob(&self, content: portal_api::backend::ByteStream) -> Answer<(Hash, u64)> {
+        let pieces: Vec<Bytes> = content.try_collect().await.map_err(|error| {
+            Problem::new(ErrorCode::Internal, format!("the store saw: {error}"))
+        })?;
+        let content = pieces.concat();
+        self.answer((Hash::of(&content), content.len() as u64)).await
+    }
+
+    async fn head_blob(&self, blob: Hash) -> Answer<u64> {
+        self.get_blob(blob).await.map(|content| content.bytes)
+    }
+
+    async fn get_blob(&self, blob: Hash) -> Answer<Content> {
+        if blob == content().hash {
+            self.answer(content()).await
+        } else {
+            Err(Problem::new(ErrorCode::NotFound, "there is no such content"))
+        }
+    }
+
+    async fn balance(&self, account: AccountId) -> Answer<Balance> {
+        self.answer(Balance { account, ..samples::balance() }).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<AtHeight<Vec<HistoryEntry>>> {
+        let before = query.before.unwrap_or(u64::from(ITEMS));
+        let items = (0..before).rev().take(query.limit as usize).map(samples::history).collect();
+        self.answer(at_height(items)).await
+    }
+
+    async fn receipts(&self, query: ReceiptsQuery) -> Answer<AtHeight<Vec<Receipt>>> {
+        let from = query.after.map_or(0, |after| after.task.0 + 1);
+        let known = query.job.is_none_or(|job| job == samples::JOB);
+        let items = page(from, query.limit).map(samples::receipt).filter(|_| known).collect();
+        self.answer(at_height(items)).await
+    }
+
+    async fn receipt(&self, receipt: ReceiptId) -> Answer<AtHeight<Receipt>> {
+        let detail = ReceiptDetail::try_from(&samples::proof()).unwrap();
+        let value = Receipt { detail: Some(detail), ..samples::receipt(receipt.task.0) };
+        self.of_job(receipt.job, at_height(value)).await
+    }
+
+    async fn export_receipt(&self, receipt: ReceiptId) -> Answer<ReceiptFile> {
+        self.of_job(receipt.job, ReceiptFile::try_from(&samples::proof()).unwrap()).await
+    }
+
+    async fn shut_down(&self) -> Answer<ShuttingDown> {
+        self.answer(ShuttingDown { tasks_running: 3 }).await
+    }
+
+    async fn health(&self) -> Health {
+        match self.answer(samples::health(true)).await {
+            Ok(health) => health,
+            Err(_) => samples::health(false),
+        }
+    }
+
+    async fn metrics(&self) -> String {
+        "# EOF\n".to_owned()
+    }
+}
