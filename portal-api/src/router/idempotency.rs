@@ -29,14 +29,16 @@ pub(super) fn job_id(headers: &HeaderMap, account: &AccountId) -> Result<Option<
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::HeaderName;
 
     use super::*;
 
+    fn with(key: &str) -> HeaderMap {
+        [(HeaderName::from_static("idempotency-key"), key.parse().unwrap())].into_iter().collect()
+    }
+
     fn of(key: &str, account: u8) -> Result<Option<JobId>, Problem> {
-        let mut headers = HeaderMap::new();
-        headers.insert("idempotency-key", HeaderValue::from_str(key).unwrap());
-        job_id(&headers, &AccountId([account; 32]))
+        job_id(&with(key), &AccountId([account; 32]))
     }
 
     #[test]

@@ -14,7 +14,7 @@ fn rendered(document: &str) -> String {
         .iter()
         .map(|code| {
             let status =
-                code.status().map_or("–".to_owned(), |status| status.as_u16().to_string());
+                code.status().map_or_else(|| "–".to_owned(), |status| status.as_u16().to_string());
             format!(
                 "| `{code}` | {status} | {} | {} | {} |\n",
                 code.exit_code(),

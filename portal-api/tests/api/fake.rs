@@ -121,8 +121,9 @@ impl Backend for Fake {
     }
 
     async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {
-        let from = query.after.map_or(0, |after| u32::from(after.0[0]) + 1);
-        let of = |index: u32| Job { id: JobId([index as u8; 16]), ..samples::job() };
+        let from = query.after.map_or(0, |after| u32::from(after.0[0]).saturating_add(1));
+        let of =
+            |index: u32| Job { id: JobId([u8::try_from(index).unwrap(); 16]), ..samples::job() };
         let account = query.account.unwrap_or_else(samples::account);
         let items = page(from, query.limit).map(of).filter(|job| job.account == account).collect();
         self.answer(items).await
@@ -213,13 +214,13 @@ impl Backend for Fake {
     }
 
     async fn history(&self, query: HistoryQuery) -> Answer<AtHeight<Vec<HistoryEntry>>> {
-        let before = query.before.unwrap_or(u64::from(ITEMS));
+        let before = query.before.unwrap_or_else(|| ITEMS.into());
         let items = (0..before).rev().take(query.limit as usize).map(samples::history).collect();
         self.answer(at_height(items)).await
     }
 
     async fn receipts(&self, query: ReceiptsQuery) -> Answer<AtHeight<Vec<Receipt>>> {
-        let from = query.after.map_or(0, |after| after.task.0 + 1);
+        let from = query.after.map_or(0, |after| after.task.0.saturating_add(1));
         let known = query.job.is_none_or(|job| job == samples::JOB);
         let items = page(from, query.limit).map(samples::receipt).filter(|_| known).collect();
         self.answer(at_height(items)).await

@@ -83,11 +83,11 @@ async fn a_page_of_another_site_changes_nothing_even_with_the_token() {
         (SITE, "cross-site"),
         (SITE, "same-site"),
     ] {
-        let headers = [own.as_slice(), &[foreign.clone()]].concat();
+        let headers = [own.as_slice(), std::slice::from_ref(&foreign)].concat();
         ask(&router, Method::POST, &cancel(), &headers).await.assert_problem("cross-origin");
     }
     for same in [(header::ORIGIN, "http://127.0.0.1:4304"), (SITE, "same-origin"), (SITE, "none")] {
-        let headers = [own.as_slice(), &[same.clone()]].concat();
+        let headers = [own.as_slice(), std::slice::from_ref(&same)].concat();
         assert_eq!(ask(&router, Method::POST, &cancel(), &headers).await.status, 202, "{same:?}");
     }
 }
