@@ -19,7 +19,7 @@ pub fn format(time: UnixMillis) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
 }
 
-/// Reads what [`format`] writes, with or without the fraction of three digits.
+/// Reads what [`format()`] writes, with or without the fraction of three digits.
 #[must_use]
 pub fn parse(text: &str) -> Option<UnixMillis> {
     let text = text.strip_suffix('Z')?;
@@ -102,7 +102,7 @@ pub fn serialize<S: Serializer>(time: &UnixMillis, serializer: S) -> Result<S::O
 ///
 /// # Errors
 ///
-/// If it is not a time as [`format`] writes it.
+/// If it is not a time as [`format()`] writes it.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<UnixMillis, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text)

@@ -1,7 +1,7 @@
 //! The routes, all of them in one place, and what stands in front of them.
 //!
-//! From the outside in: every answer is [finished](finish) (request id, headers, problem document), a panic
-//! becomes an answer, whoever asks is [checked](guard), and too much at once is refused.
+//! From the outside in: every answer is finished (request id, headers, problem document), a panic
+//! becomes an answer, whoever asks is checked, and too much at once is refused.
 
 mod answer;
 mod blobs;
