@@ -19,6 +19,7 @@
 //!
 //! It has no transport yet: the group has one voter. It decides nothing about credits, jobs or nodes.
 
+mod config;
 mod consensus;
 mod directory;
 mod disk;
@@ -36,7 +37,9 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod suite;
+mod worker;
 
+pub use config::{ReplicaConfig, Timers};
 pub use consensus::{
     AppliedEvents, Clock, Consensus, GroupStatus, Leadership, MemberRole, MemberStatus, Proposal,
     ProposeError,
@@ -45,4 +48,4 @@ pub use directory::OpenError;
 pub use fault::Fatal;
 #[cfg(feature = "testing")]
 pub use memory::MemoryConsensus;
-pub use service::{Replica, ReplicaConfig, Timers};
+pub use service::Replica;

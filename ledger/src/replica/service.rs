@@ -1,9 +1,9 @@
 //! A replica at work: openraft on its own threads, behind [`Consensus`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -11,32 +11,26 @@ use std::{
 
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture};
 use openraft::{
-    Config, ReadPolicy, SnapshotPolicy,
+    ReadPolicy,
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
 };
-use protocol::{
-    codec::{self, Canonical, DecodeError},
-    ids::{MeshId, NodeId},
-};
+use protocol::codec::{self, Canonical, DecodeError};
 use rocksdb::WriteBatch;
 use tokio::{
-    runtime,
     sync::{Semaphore, SemaphorePermit, broadcast, watch},
     time,
 };
 
 use super::{
     AppliedEvents, Clock, Consensus, Fatal, GroupStatus, Leadership, MemberRole, MemberStatus,
-    OpenError, Proposal, ProposeError,
+    OpenError, Proposal, ProposeError, ReplicaConfig,
     disk::{self, IdentityRecord},
     fault::Fault,
     leadership,
-    log::LogStore,
-    machine::StateMachine,
-    network::NoTransport,
-    raft::{CommandBytes, LogId, Member, Raft, Types},
+    raft::{CommandBytes, LogId, Raft, Types},
     store::{Database, Durability, META, View, meta},
+    worker::Worker,
 };
 use crate::{
     command::{Reply, Stamped},
@@ -48,98 +42,10 @@ use crate::{
 const FOUNDER: u64 = 1;
 /// Proposals that are on their way, in KiB of their encoding. Further ones wait.
 const IN_FLIGHT_KIB_MAX: u32 = 64 * 1024;
-/// Threads for Raft and the state machine, which must not wait for each other.
-const THREADS: usize = 2;
 /// How many leaders a proposal survives that are lost before they write it.
 const LEADERS_MAX: usize = 3;
 /// How long a shutdown waits for the threads.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
-
-/// How fast a group notices that its leader is gone. All members have the same: leases depend on it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Timers {
-    /// Heartbeat 50 ms, election 150–300 ms: one machine or one rack, quick disks.
-    Fast,
-    /// Heartbeat 250 ms, election 750–1500 ms: a LAN, with Wi-Fi and memory cards in it.
-    #[default]
-    Lan,
-    /// Heartbeat 500 ms, election 1500–3000 ms: across the internet.
-    Wan,
-}
-
-impl Timers {
-    /// Heartbeat, shortest and longest election timeout, in milliseconds.
-    const fn millis(self) -> (u64, u64, u64) {
-        match self {
-            Self::Fast => (50, 150, 300),
-            Self::Lan => (250, 750, 1_500),
-            Self::Wan => (500, 1_500, 3_000),
-        }
-    }
-}
-
-/// What a replica is told when it is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplicaConfig {
-    /// The mesh whose log it is.
-    pub mesh: MeshId,
-    /// The node that keeps it.
-    pub node: NodeId,
-    /// Sixteen random bytes, used only if the directory is new: they tell a directory from one that replaced it.
-    pub incarnation: [u8; 16],
-    /// Default: [`Timers::Lan`].
-    pub timers: Timers,
-    /// Entries after which a snapshot is made and the log shortened. Default 10,000: fewer makes restarts and
-    /// newcomers quicker and writes all records more often.
-    pub snapshot_entries: u64,
-    /// Entries that are kept behind a snapshot, for members that are a little late. Default 2,000.
-    pub kept_entries: u64,
-    /// How long a proposal waits while nobody leads. Default 3 s: longer than an election on a LAN.
-    pub leader_wait: Duration,
-    /// How long a proposal waits to be applied before its outcome is called unknown. Default 10 s.
-    pub apply_wait: Duration,
-    /// Entries whose events are kept for a reader that is late. Default 4,096.
-    pub events_max: usize,
-}
-
-impl ReplicaConfig {
-    /// The defaults for the replica of `node` in `mesh`.
-    #[must_use]
-    pub fn new(mesh: MeshId, node: NodeId, incarnation: [u8; 16]) -> Self {
-        Self {
-            mesh,
-            node,
-            incarnation,
-            timers: Timers::default(),
-            snapshot_entries: 10_000,
-            kept_entries: 2_000,
-            leader_wait: Duration::from_secs(3),
-            apply_wait: Duration::from_secs(10),
-            events_max: 4_096,
-        }
-    }
-
-    fn raft(&self) -> Config {
-        let (heartbeat_interval, election_timeout_min, election_timeout_max) = self.timers.millis();
-        Config {
-            cluster_name: self.mesh.id16(),
-            heartbeat_interval,
-            election_timeout_min,
-            election_timeout_max,
-            // Twice the longest election: a leader that lost its majority then lets another be elected.
-            quorum_loss_probe_interval: Some(election_timeout_max.saturating_mul(2)),
-            enable_pre_vote: Some(true),
-            max_payload_entries: 256,
-            replication_lag_threshold: 20_000,
-            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_entries),
-            max_in_snapshot_log_to_keep: self.kept_entries,
-            api_channel_size: Some(8_192),
-            api_batch_capacity: 1_024,
-            max_append_entries: Some(1_024),
-            ..Config::default()
-        }
-    }
-}
 
 /// The replica of this node.
 ///
@@ -441,68 +347,5 @@ fn identify(
     Ok(identity)
 }
 
-/// What the replica's own thread needs.
-struct Worker {
-    dir: PathBuf,
-    raft: Config,
-    identity: IdentityRecord,
-    database: Arc<Database>,
-    events: broadcast::Sender<Arc<AppliedEvents>>,
-    leadership: watch::Sender<Leadership>,
-    stop: watch::Receiver<bool>,
-}
-
-impl Worker {
-    /// Runs until it is told to stop, or Raft ends. When it returns, all of Raft's tasks have ended.
-    fn run(mut self, started: &mpsc::SyncSender<Result<Raft, OpenError>>) {
-        let runtime = runtime::Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("ledger-raft")
-            .enable_time()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                // It fails only if nobody waits.
-                let _ = started.send(Err(OpenError::Thread(error)));
-                return;
-            }
-        };
-        runtime.block_on(async {
-            let started_raft = self.start().await;
-            let raft = started_raft.as_ref().ok().cloned();
-            let _ = started.send(started_raft);
-            let Some(raft) = raft else { return };
-            let fault = self.database.fault().clone();
-            tokio::select! {
-                _ = self.stop.wait_for(|stop| *stop) => {}
-                () = leadership::report(&raft, &self.leadership, &fault) => {}
-            }
-            if raft.shutdown().await.is_err() {
-                tracing::warn!("the consensus task panicked");
-            }
-        });
-    }
-
-    async fn start(&self) -> Result<Raft, OpenError> {
-        let failed = |source: Fatal| OpenError::Start { dir: self.dir.clone(), source };
-        let config =
-            self.raft.clone().validate().map_err(|error| failed(Fatal::from_error(&error)))?;
-        let log = LogStore::new(Arc::clone(&self.database)).map_err(OpenError::Thread)?;
-        let machine = StateMachine::open(Arc::clone(&self.database), self.events.clone())
-            .map_err(|error| failed(Fatal::from_error(&error)))?;
-        let raft = Raft::new(self.identity.raft_id, Arc::new(config), NoTransport, log, machine)
-            .await
-            .map_err(|error| failed(Fatal::from_error(&error)))?;
-        let known =
-            raft.is_initialized().await.map_err(|error| failed(Fatal::from_error(&error)))?;
-        if !known {
-            let member =
-                Member { node: self.identity.node, incarnation: self.identity.incarnation };
-            raft.initialize(BTreeMap::from([(self.identity.raft_id, member)]))
-                .await
-                .map_err(|error| failed(Fatal::from_error(&error)))?;
-        }
-        Ok(raft)
-    }
-}
+#[cfg(test)]
+mod tests;
