@@ -234,7 +234,7 @@ mod tests {
             let due = redial.deadline().unwrap();
             assert_eq!(redial.handle(due, Input::Tick).len(), 1);
             let next = u64::try_from(due.saturating_since(Timestamp::ORIGIN).as_millis()).unwrap();
-            gaps.push(next - now);
+            gaps.push(next.saturating_sub(now));
             now = next;
         }
         gaps

@@ -24,7 +24,7 @@ impl BlobSource for Shelf {
     async fn open(&self, hash: &Hash, from: u64) -> io::Result<Option<OpenBlob>> {
         let Some(content) = self.contents.get(hash) else { return Ok(None) };
         let rest = content.get(usize::try_from(from).unwrap()..).unwrap().to_vec();
-        let len = u64::try_from(rest.len()).unwrap() + u64::from(self.cut_short);
+        let len = u64::try_from(rest.len()).unwrap().saturating_add(self.cut_short.into());
         Ok(Some(OpenBlob { len, content: Box::new(io::Cursor::new(rest)) }))
     }
 }
