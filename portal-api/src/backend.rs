@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use protocol::{
     ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
-    wire::enroll::Verdict,
+    wire::{enroll::Verdict, view::JobState},
 };
 
 use crate::{
@@ -105,7 +105,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Keeps some content and returns its hash and length once it is durable. `storage-full` over the quota.
     fn put_blob(&self, content: ByteStream) -> impl Future<Output = Answer<(Hash, u64)>> + Send;
 
-    /// The length of some content that this node keeps, or can fetch from the mesh.
+    /// The length of some content that this node keeps itself.
     fn head_blob(&self, blob: Hash) -> impl Future<Output = Answer<u64>> + Send;
 
     /// Some content that this node keeps, or can fetch from the mesh.
@@ -151,6 +151,8 @@ pub trait Backend: Send + Sync + 'static {
 pub struct JobsQuery {
     /// Only those of this account.
     pub account: Option<AccountId>,
+    /// Only those in this state.
+    pub state: Option<JobState>,
     /// Continue after this job.
     pub after: Option<JobId>,
     /// At most this many: 1 to [`LIST_ITEMS_MAX`](protocol::limits::LIST_ITEMS_MAX). Fewer means that there are no

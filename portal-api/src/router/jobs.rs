@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, header};
-use protocol::ids::{JobId, TaskIndex};
+use protocol::{
+    ids::{JobId, TaskIndex},
+    wire::view::JobState,
+};
 use serde::Deserialize;
 
 use super::{
@@ -23,6 +26,7 @@ use super::{
 use crate::{
     Backend,
     backend::{JobsQuery, Log, Submitted, TasksQuery},
+    names,
     problem::{FieldError, Problem},
     reference::JobRef,
     views::{Explain, Job, JobResults, List, SubmitRequest, Task},
@@ -44,6 +48,8 @@ impl<B: Backend> App<B> {
 #[derive(Debug, Deserialize)]
 pub(super) struct JobsParams {
     account: Option<AccountParam>,
+    #[serde(with = "names::option", default)]
+    state: Option<JobState>,
     cursor: Option<String>,
     limit: Option<u32>,
 }
@@ -54,6 +60,7 @@ pub(super) async fn list<B: Backend>(
 ) -> Reply<List<Job>> {
     let query = JobsQuery {
         account: params.account.map(|account| account.of(&*app.backend)),
+        state: params.state,
         after: Paged::Jobs.key(params.cursor.as_deref())?,
         limit: limit(params.limit)?,
     };

@@ -125,7 +125,10 @@ impl Backend for Fake {
         let of =
             |index: u32| Job { id: JobId([u8::try_from(index).unwrap(); 16]), ..samples::job() };
         let account = query.account.unwrap_or_else(samples::account);
-        let items = page(from, query.limit).map(of).filter(|job| job.account == account).collect();
+        let fits = |job: &Job| {
+            job.account == account && query.state.is_none_or(|state| job.state == state)
+        };
+        let items = page(from, query.limit).map(of).filter(fits).collect();
         self.answer(items).await
     }
 

@@ -110,6 +110,11 @@ async fn lists_are_filtered() {
     get(&router, "/api/v1/nodes?admission=pending").await.assert_problem("validation-failed");
     let none = get(&router, &format!("/api/v1/receipts?job={}", samples::NO_JOB)).await.json();
     assert_eq!(none["items"].as_array().unwrap().len(), 0);
+    for (state, jobs) in [("RUNNING", ITEMS as usize), ("FAILED", 0)] {
+        let list = get(&router, &format!("/api/v1/jobs?state={state}")).await.json();
+        assert_eq!(list["items"].as_array().unwrap().len(), jobs, "{state}");
+    }
+    get(&router, "/api/v1/jobs?state=running").await.assert_problem("validation-failed");
     get(&router, "/api/v1/receipts?job=abab").await.assert_problem("validation-failed");
 }
 
