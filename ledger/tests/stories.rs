@@ -500,6 +500,21 @@ fn a_job_ends_when_its_budget_is_used_up() {
 }
 
 #[test]
+fn a_job_ends_also_when_its_budget_is_used_up_to_the_last_bit() {
+    let (mut story, owner, _) = Story::of_two();
+    let mut job = TestJob::new(&owner, 1, 5);
+    job.authorization.budget = Credits::from_micros(2 * TASK);
+    story.submit(&job);
+    let command = story.settle(&job, vec![ok(0), ok(1)]);
+    story.done(command);
+    let view = story.job(&job);
+    assert_eq!(
+        (view.state, view.reason.as_deref()),
+        (JobState::PartiallyCompleted, Some("out-of-budget"))
+    );
+}
+
+#[test]
 fn work_on_ones_own_machines_is_free_and_still_receipted() {
     let (mut story, owner, node) = Story::of_two();
     let mut job = TestJob::new(&owner, 1, 2);

@@ -59,8 +59,8 @@ impl Job {
         draft.put(keys::progress(&self.id), &self.progress);
     }
 
-    /// How it ends, if by what is known now it does. `exhausted`: nothing more can be paid.
-    pub(super) fn verdict(&self, exhausted: bool) -> Option<(JobState, Option<EndReason>)> {
+    /// How it ends, if by what is known now it does. `used_up`: nothing more can be paid.
+    pub(super) fn verdict(&self, used_up: bool) -> Option<(JobState, Option<EndReason>)> {
         let (progress, spec) = (&self.progress, &self.terms.spec);
         let ended = progress.ended_tasks();
         let partial = spec.end == EndPolicy::AllowPartial && progress.done > 0;
@@ -73,7 +73,7 @@ impl Job {
         {
             Some((JobState::Failed, progress.reason))
         } else {
-            exhausted.then_some((short, Some(EndReason::OutOfBudget)))
+            used_up.then_some((short, Some(EndReason::OutOfBudget)))
         }
     }
 }

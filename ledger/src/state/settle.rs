@@ -172,27 +172,18 @@ struct Plan {
     total: Bill,
     /// All fuel together.
     fuel: u64,
-    /// Something could not be paid in full.
-    exhausted: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            charges: Vec::new(),
-            ended: Vec::new(),
-            retried: Vec::new(),
-            total: UNPAID,
-            fuel: 0,
-            exhausted: false,
-        }
+        Self { charges: Vec::new(), ended: Vec::new(), retried: Vec::new(), total: UNPAID, fuel: 0 }
     }
 }
 
 impl Plan {
     /// Whether the batch changes nothing.
     fn is_empty(&self) -> bool {
-        self.ended.is_empty() && self.retried.is_empty() && !self.exhausted
+        self.ended.is_empty() && self.retried.is_empty()
     }
 
     /// Decides about the next item. `again`: it will be tried again.
@@ -224,7 +215,6 @@ impl Plan {
         };
         let left = job.progress.left().saturating_sub(self.total.charge);
         let paid = bill.capped(left);
-        self.exhausted |= paid.charge < bill.charge;
         if left.is_zero() && !bill.charge.is_zero() {
             self.charges.push(None);
             return Ok(());
@@ -285,8 +275,9 @@ fn record<R: Records + ?Sized>(
         adjust_held(draft, job.authorized.account, Held::Spent(plan.total.charge))?;
     }
     draft.tell(Event::TasksSettled { job: job.id, ended, retried: plan.retried });
+    // Also where the last charge was cut to what was left: then nothing is left.
     let used_up = job.progress.left().is_zero() && job.terms.price != FREE;
-    finish(draft, job, plan.exhausted || used_up)
+    finish(draft, job, used_up)
 }
 
 /// Writes how tasks ended and counts them. `by`: the entry that settles them, and the worker.
@@ -332,9 +323,9 @@ fn count(job: &mut Job, success: bool, reason: EndReason) {
 fn finish<R: Records + ?Sized>(
     draft: &mut Draft<'_, R>,
     mut job: Job,
-    exhausted: bool,
+    used_up: bool,
 ) -> Result<(), Refusal> {
-    match job.verdict(exhausted) {
+    match job.verdict(used_up) {
         Some(end) => close(draft, job, end, None),
         None => {
             job.save(draft);
