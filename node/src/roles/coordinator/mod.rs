@@ -67,7 +67,7 @@ struct Shared {
 /// A node's replicated state could not be read: it must stop.
 #[derive(Debug, thiserror::Error)]
 #[error("the replicated state could not be read")]
-pub struct Damaged(#[source] ReadError);
+pub struct Damaged(#[from] ReadError);
 
 impl Coordinator {
     /// Starts the coordinator. It leads as soon as the consensus says so.

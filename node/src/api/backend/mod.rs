@@ -1,0 +1,235 @@
+//! This node, as the API sees it.
+
+mod content;
+mod jobs;
+mod money;
+mod node;
+
+use std::{sync::Arc, time::Duration};
+
+use portal_api::{
+    backend::{
+        Answer, AtHeight, Backend, ByteStream, Content, HistoryQuery, JobsQuery, Log, ReceiptsQuery, Submitted,
+        TasksQuery,
+    },
+    problem::{ErrorCode, Problem},
+    reference::JobRef,
+    views::{
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, Node, Peer, Plan, Receipt,
+        ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+    },
+};
+use protocol::{
+    ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
+    wire::{enroll::Verdict, view},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Metrics;
+use crate::{
+    app::Host,
+    blobs::BlobStore,
+    home::UpOptions,
+    net::NetHandle,
+    roles::{Context, leader::Leader, submitter::Submitter, worker::Worker},
+};
+
+/// What this node has in its mesh once it is admitted.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What its roles share.
+    pub context: Context,
+    /// The way to the leader.
+    pub leader: Leader,
+    /// Its submitter.
+    pub submitter: Submitter,
+    /// Its worker, if it has that role.
+    pub worker: Option<Worker>,
+    /// What the mesh is called.
+    pub mesh_name: String,
+}
+
+/// Whether this node is in a mesh.
+#[derive(Debug, Clone)]
+pub enum Standing {
+    /// It asks to join and waits.
+    Waiting,
+    /// It was refused, and why.
+    Refused(String),
+    /// It is a member.
+    Member(Box<Member>),
+}
+
+/// This node, as the API sees it.
+#[derive(Debug)]
+pub struct NodeApi {
+    /// What `weft up` was asked to do.
+    pub options: Arc<UpOptions>,
+    /// The network.
+    pub net: NetHandle,
+    /// The node's content.
+    pub blobs: BlobStore,
+    /// This machine.
+    pub host: Host,
+    /// Whether it is in a mesh, now and from now on.
+    pub standing: watch::Receiver<Standing>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// When it started.
+    pub started: crate::roles::clock::NodeClock,
+    /// Where the API is.
+    pub url: String,
+    /// Asks the node to end.
+    pub end: CancellationToken,
+}
+
+impl NodeApi {
+    /// This node in its mesh.
+    fn member(&self) -> Result<Member, Problem> {
+        match &*self.standing.borrow() {
+            Standing::Member(member) => Ok((**member).clone()),
+            Standing::Waiting => Err(Problem::new(
+                ErrorCode::NotApproved,
+                "this node waits to be approved; on a machine of the mesh: weft node approve NAME",
+            )),
+            Standing::Refused(reason) => {
+                Err(Problem::new(ErrorCode::NotApproved, format!("this node was refused: {reason}")))
+            }
+        }
+    }
+
+    /// Asks the leader a question.
+    async fn ask(&self, query: protocol::wire::client::Query) -> Result<view::Answer, Problem> {
+        self.member()?.submitter.ask(query).await
+    }
+}
+
+/// The leader answered another question: a bug on one side.
+fn unexpected() -> Problem {
+    Problem::new(ErrorCode::Internal, "the coordinator answered another question")
+}
+
+impl Backend for NodeApi {
+    fn account(&self) -> AccountId {
+        self.options.keys.owner.account()
+    }
+
+    async fn status(&self) -> Answer<Status> {
+        self.show_status().await
+    }
+
+    async fn identity(&self) -> Answer<Identity> {
+        Ok(self.show_identity().await)
+    }
+
+    async fn peers(&self) -> Answer<Vec<Peer>> {
+        self.list_peers().await
+    }
+
+    async fn nodes(&self) -> Answer<Vec<Node>> {
+        Ok(self.node_views().await?.iter().map(Node::from).collect())
+    }
+
+    async fn decide_node(&self, node: NodeId, verdict: Verdict, decision: Decision) -> Answer<Node> {
+        self.decide(node, verdict, decision).await
+    }
+
+    async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {
+        self.list_jobs(query).await
+    }
+
+    async fn find_job(&self, job: &JobRef) -> Answer<JobId> {
+        self.find(job).await
+    }
+
+    async fn job(&self, job: JobId) -> Answer<Job> {
+        self.show_job(job).await
+    }
+
+    async fn watch_job(&self, job: JobId, version: u64, wait: Duration) -> Answer<Job> {
+        self.watch(job, version, wait).await
+    }
+
+    async fn submit(&self, request: SubmitRequest) -> Answer<Submitted> {
+        let submitted = self.member()?.submitter.submit(request).await?;
+        self.metrics.jobs_submitted.inc();
+        Ok(submitted)
+    }
+
+    async fn plan(&self, request: SubmitRequest) -> Answer<Plan> {
+        self.member()?.submitter.plan(request).await
+    }
+
+    async fn cancel_job(&self, job: JobId) -> Answer<Job> {
+        let view = self.member()?.submitter.cancel(job).await?;
+        Ok(Job::from(&view))
+    }
+
+    async fn tasks(&self, job: JobId, page: TasksQuery) -> Answer<Vec<Task>> {
+        let views = self.task_views(job, page).await?;
+        Ok(views.iter().map(|view| Task::new(job, view)).collect())
+    }
+
+    async fn results(&self, job: JobId, page: TasksQuery) -> Answer<JobResults> {
+        self.list_results(job, page).await
+    }
+
+    async fn explain(&self, job: JobId) -> Answer<Explain> {
+        match self.ask(protocol::wire::client::Query::Explain(job)).await? {
+            view::Answer::Explain(explained) => Ok(Explain::from(&explained)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn log(&self, job: JobId, task: TaskIndex, log: Log) -> Answer<Content> {
+        self.task_log(job, task, log).await
+    }
+
+    async fn put_blob(&self, content: ByteStream) -> Answer<(Hash, u64)> {
+        self.keep(content).await
+    }
+
+    async fn head_blob(&self, blob: Hash) -> Answer<u64> {
+        self.length_of(blob).await
+    }
+
+    async fn get_blob(&self, blob: Hash) -> Answer<Content> {
+        self.content(blob).await
+    }
+
+    async fn balance(&self, account: AccountId) -> Answer<Balance> {
+        self.show_balance(account).await
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Answer<AtHeight<Vec<HistoryEntry>>> {
+        self.list_history(query).await
+    }
+
+    async fn receipts(&self, query: ReceiptsQuery) -> Answer<AtHeight<Vec<Receipt>>> {
+        self.list_receipts(query).await
+    }
+
+    async fn receipt(&self, receipt: ReceiptId) -> Answer<AtHeight<Receipt>> {
+        self.show_receipt(receipt).await
+    }
+
+    async fn export_receipt(&self, receipt: ReceiptId) -> Answer<ReceiptFile> {
+        self.export(receipt).await
+    }
+
+    async fn shut_down(&self) -> Answer<ShuttingDown> {
+        let tasks_running = self.slots_busy();
+        self.end.cancel();
+        Ok(ShuttingDown { tasks_running })
+    }
+
+    async fn health(&self) -> Health {
+        self.show_health()
+    }
+
+    async fn metrics(&self) -> String {
+        self.refresh_metrics().await;
+        self.metrics.text()
+    }
+}

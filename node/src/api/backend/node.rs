@@ -1,0 +1,197 @@
+//! This node, its peers, and the nodes of the mesh.
+
+use portal_api::{
+    backend::Answer,
+    problem::{ErrorCode, Problem},
+    views::{Balance, Check, Credit, Decision, Health, Identity, Mesh, Node, Peer, Sharing, Status},
+};
+use protocol::{
+    ids::NodeId,
+    sign::Signed,
+    time::{Clock as _, Timestamp},
+    wire::{
+        client::{ClientRequest, Query},
+        enroll::{NodeDecision, Verdict},
+        view::{self, Admission, NodeView},
+    },
+};
+
+use super::{NodeApi, Standing, unexpected};
+use crate::roles::clock::NodeClock;
+
+impl NodeApi {
+    pub(super) async fn show_status(&self) -> Answer<Status> {
+        let member = match &*self.standing.borrow() {
+            Standing::Member(member) => Some((**member).clone()),
+            Standing::Waiting | Standing::Refused(_) => None,
+        };
+        let refused = matches!(&*self.standing.borrow(), Standing::Refused(_));
+        let mesh = match &member {
+            Some(member) => member.submitter.mesh().await.ok(),
+            None => None,
+        };
+        let credits = match &mesh {
+            Some(_) => self.ask(Query::Balance(self.options.keys.owner.account())).await.ok(),
+            None => None,
+        };
+        let credits = credits.and_then(|answer| match answer {
+            view::Answer::Balance(balance) => Some(Credit::from(&Balance::from(&balance))),
+            _ => None,
+        });
+        let (slots, slots_free) = self.slots();
+        let works = self.options.config.roles.contains(&protocol::wire::enroll::Role::Worker);
+        Ok(Status {
+            peer: self.options.node(),
+            name: self.options.name(),
+            account: self.options.keys.owner.account(),
+            roles: self.options.config.roles.clone(),
+            admission: match (&member, refused) {
+                (Some(_), _) => Admission::Approved,
+                (None, true) => Admission::Blacklisted,
+                (None, false) => Admission::Pending,
+            },
+            mesh: member.as_ref().map(|member| member.context.mesh),
+            mesh_name: member.as_ref().map(|member| member.mesh_name.clone()),
+            leader: mesh.as_ref().and_then(|mesh| mesh.leader),
+            work: mesh.as_ref().map(Mesh::from),
+            credits,
+            peers: u32::try_from(self.net.peers().await.len()).unwrap_or(u32::MAX),
+            sharing: works.then(|| Sharing {
+                slots,
+                slots_free,
+                cores: self.host.cores,
+                memory_bytes: self.host.memory_shared_bytes,
+                isolation: self.host.isolation,
+            }),
+            uptime_seconds: self.started.now().saturating_since(Timestamp::ORIGIN).as_secs_f64(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen: self.addresses().await,
+            api: Some(self.url.clone()),
+        })
+    }
+
+    /// Where this node is reached, each with its `/p2p/` part.
+    async fn addresses(&self) -> Vec<String> {
+        let addresses = self.net.listen_addrs().await;
+        addresses.iter().map(|address| format!("{address}/p2p/{}", self.options.node())).collect()
+    }
+
+    pub(super) async fn show_identity(&self) -> Identity {
+        let mesh = match &*self.standing.borrow() {
+            Standing::Member(member) => Some(member.context.mesh),
+            Standing::Waiting | Standing::Refused(_) => None,
+        };
+        Identity {
+            peer: self.options.node(),
+            name: self.options.name(),
+            account: self.options.keys.owner.account(),
+            mesh,
+            addresses: self.addresses().await,
+            agent: format!("weft/{}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    pub(super) async fn list_peers(&self) -> Answer<Vec<Peer>> {
+        // Peers are known without a mesh too; then they have no names.
+        let nodes = self.node_views().await.unwrap_or_default();
+        let peers = self.net.peers().await;
+        let show = |peer: crate::net::PeerInfo| {
+            let node = nodes.iter().find(|node| node.node == peer.node);
+            Peer {
+                peer: peer.node,
+                name: node.map(|node| node.name.clone()),
+                admission: node.map(|node| node.admission),
+                address: peer.address.to_string(),
+                path: peer.path.name().to_owned(),
+                direction: if peer.dialled { "outbound" } else { "inbound" }.to_owned(),
+                agent: peer.agent,
+                rtt_seconds: peer.rtt_us.map(|rtt| std::time::Duration::from_micros(rtt).as_secs_f64()),
+                connected_seconds: None,
+            }
+        };
+        Ok(peers.into_iter().map(show).collect())
+    }
+
+    pub(super) async fn node_views(&self) -> Answer<Vec<NodeView>> {
+        match self.ask(Query::Nodes).await? {
+            view::Answer::Nodes(nodes) => Ok(nodes),
+            _ => Err(unexpected()),
+        }
+    }
+
+    pub(super) async fn decide(&self, node: NodeId, verdict: Verdict, decision: Decision) -> Answer<Node> {
+        let member = self.member()?;
+        let nodes = self.node_views().await?;
+        let known = nodes.iter().find(|known| known.node == node).ok_or_else(|| {
+            Problem::new(ErrorCode::NotFound, format!("{node} has not asked to join"))
+        })?;
+        if decision.code.is_some() {
+            return Err(Problem::new(
+                ErrorCode::WrongState,
+                "nodes show no codes to compare in this build; leave the code out",
+            ));
+        }
+        let roles = if decision.roles.is_empty() { known.roles.clone() } else { decision.roles };
+        let statement = NodeDecision { node, verdict, roles, at: NodeClock::wall() };
+        let signed = Signed::sign(&statement, member.context.mesh, &member.context.keys.owner);
+        member.submitter.change(ClientRequest::Decide(signed)).await?;
+        let nodes = self.node_views().await?;
+        nodes.iter().find(|known| known.node == node).map(Node::from).ok_or_else(unexpected)
+    }
+
+    /// Slots, and slots that are free.
+    fn slots(&self) -> (u16, u16) {
+        match &*self.standing.borrow() {
+            Standing::Member(member) => member.worker.as_ref().map_or((0, 0), |worker| *worker.slots().borrow()),
+            Standing::Waiting | Standing::Refused(_) => (0, 0),
+        }
+    }
+
+    pub(super) fn slots_busy(&self) -> u32 {
+        let (slots, free) = self.slots();
+        u32::from(slots.saturating_sub(free))
+    }
+
+    pub(super) fn show_health(&self) -> Health {
+        let standing = self.standing.borrow();
+        let (member, detail) = match &*standing {
+            Standing::Member(member) => (true, format!("in the mesh \"{}\"", member.mesh_name)),
+            Standing::Waiting => (false, "waits to be approved".to_owned()),
+            Standing::Refused(reason) => (false, format!("was refused: {reason}")),
+        };
+        let leader = match &*standing {
+            Standing::Member(member) => *member.leader.watch().borrow(),
+            Standing::Waiting | Standing::Refused(_) => None,
+        };
+        let leads = match leader {
+            Some(leader) => format!("{leader} leads"),
+            None => "nobody is known to lead".to_owned(),
+        };
+        let ending = self.end.is_cancelled();
+        let check = |name: &str, good, detail| Check { name: name.to_owned(), good, detail };
+        Health::of(vec![
+            check("mesh", member, detail),
+            check("leader", leader.is_some(), leads),
+            check("running", !ending, if ending { "is shutting down" } else { "runs" }.to_owned()),
+        ])
+    }
+
+    pub(super) async fn refresh_metrics(&self) {
+        let metrics = &self.metrics;
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let peers = self.net.peers().await.len();
+        metrics.peers.set(i64::try_from(peers).unwrap_or(i64::MAX));
+        metrics.blob_store_bytes.set(signed(self.blobs.used()));
+        let (slots, free) = self.slots();
+        metrics.slots.set(i64::from(slots));
+        metrics.slots_busy.set(i64::from(slots.saturating_sub(free)));
+        let member = self.member();
+        if let Ok(member) = member {
+            if let Ok(mesh) = member.submitter.mesh().await {
+                metrics.ledger_height.set(signed(mesh.height));
+                metrics.tasks_queued.set(signed(mesh.tasks_queued));
+                metrics.tasks_leased.set(signed(mesh.tasks_leased));
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What others want from this node, brought to the role that answers.
+
+use protocol::{
+    codec::decode,
+    machine::Machine as _,
+    reject::RejectReason,
+    sign::Signed,
+    time::Clock as _,
+    wire::{
+        advert::Advert,
+        client::ClientResponse,
+        enroll::{EnrollResponse, HelloResponse, MeshHello},
+        heartbeat::HeartbeatResponse,
+        lease::LeaseResponse,
+        receipt::ResultResponse,
+    },
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{Member, Standing},
+    blobs::BlobStore,
+    core::adverts::{self, Adverts},
+    net::{AdvertVerdict, Inbound, serve},
+    roles::clock::NodeClock,
+};
+/// Takes what comes from the network until it ends or the node stops.
+pub(super) struct Router {
+    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) blobs: BlobStore,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+    pub(super) clock: NodeClock,
+    pub(super) adverts: Adverts,
+}
+
+impl Router {
+    pub(super) async fn run(mut self, mut inbound: mpsc::Receiver<Inbound>) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => None,
+                next = inbound.recv() => next,
+            };
+            let Some(next) = next else { return };
+            let member = match &*self.standing.borrow() {
+                Standing::Member(member) => Some((**member).clone()),
+                Standing::Waiting | Standing::Refused(_) => None,
+            };
+            match next {
+                Inbound::Advert { from, bytes, judge } => {
+                    let (verdict, news) = self.judge(member.as_ref(), from, &bytes);
+                    judge.say(verdict);
+                    if let (Some(member), Some(advert)) = (member, news) {
+                        if let Some(here) = member.leader.here() {
+                            here.advert(advert).await;
+                        }
+                    }
+                }
+                Inbound::PeerConnected(node) => connection(member, node, true).await,
+                Inbound::PeerDisconnected(node) => connection(member, node, false).await,
+                next => {
+                    let blobs = self.blobs.clone();
+                    let stop = self.stop.clone();
+                    self.tasks.spawn(async move {
+                        let _stopped = stop.run_until_cancelled_owned(answer(member, blobs, next)).await;
+                    });
+                }
+            }
+        }
+    }
+
+    /// Cheap checks first, the signature last; only what the forwarder could have seen is blamed on it.
+    fn judge(
+        &mut self,
+        member: Option<&Member>,
+        from: protocol::ids::NodeId,
+        bytes: &[u8],
+    ) -> (AdvertVerdict, Option<Advert>) {
+        let Some(member) = member else { return (AdvertVerdict::Ignore, None) };
+        let Ok(signed) = decode::<Signed<Advert>>(bytes) else { return (AdvertVerdict::Reject, None) };
+        let Ok(advert) = signed.verify(&member.context.mesh) else { return (AdvertVerdict::Reject, None) };
+        if advert.claim().node != from || *advert.signer() != from.0 {
+            return (AdvertVerdict::Reject, None);
+        }
+        let advert = advert.into_claim();
+        let heard = adverts::Input::Heard(Box::new(advert.clone()), NodeClock::wall());
+        let out = self.adverts.handle(self.clock.now(), heard);
+        let news = out.iter().any(|output| matches!(output, adverts::Output::News(node) if *node == from));
+        if news { (AdvertVerdict::Accept, Some(advert)) } else { (AdvertVerdict::Ignore, None) }
+    }
+}
+
+async fn connection(member: Option<Member>, node: protocol::ids::NodeId, connected: bool) {
+    if let Some(here) = member.as_ref().and_then(|member| member.leader.here()) {
+        here.connection(node, connected).await;
+    }
+}
+
+async fn answer(member: Option<Member>, blobs: BlobStore, inbound: Inbound) {
+    let here = member.as_ref().and_then(|member| member.leader.here());
+    match inbound {
+        Inbound::Hello { respond, .. } => {
+            let mesh = match (&member, here) {
+                (_, Some(here)) => here.hello(),
+                (Some(member), None) => hello(member),
+                (None, None) => None,
+            };
+            respond.respond(HelloResponse { version: protocol::wire::VERSION, mesh });
+        }
+        Inbound::Enroll { from, request, respond } => respond.respond(match (here, &member) {
+            (Some(here), _) => here.enroll(from, request).await,
+            (None, Some(member)) => elsewhere(member).await,
+            (None, None) => EnrollResponse::Refused(RejectReason::NotLeader),
+        }),
+        Inbound::Heartbeat { from, request, respond } => respond.respond(match here {
+            Some(here) => here.heartbeat(from, request).await,
+            None => HeartbeatResponse::Refused(RejectReason::NotLeader),
+        }),
+        Inbound::Result { from, request, respond } => respond.respond(match here {
+            Some(here) => here.result(from, request).await,
+            None => ResultResponse::Retry(RejectReason::NotLeader),
+        }),
+        Inbound::Client { from, request, respond } => respond.respond(match here {
+            Some(here) => here.client(from, request).await,
+            None => ClientResponse::rejected(RejectReason::NotLeader, "this node does not coordinate"),
+        }),
+        Inbound::Lease { from, request, respond } => {
+            respond.respond(match member.as_ref().and_then(|member| member.worker.as_ref()) {
+                Some(worker) => worker.lease(from, request).await,
+                None => LeaseResponse::Refused(RejectReason::NoFreeSlot),
+            });
+        }
+        Inbound::BlobStream { from, stream } => {
+            if let Err(error) = serve(stream, &blobs).await {
+                tracing::debug!(peer = %from, %error, "content was not sent to the end");
+            }
+        }
+        Inbound::Advert { .. } | Inbound::PeerConnected(_) | Inbound::PeerDisconnected(_) => {}
+    }
+}
+
+/// What a member that does not coordinate may say about its mesh.
+fn hello(member: &Member) -> Option<MeshHello> {
+    let genesis = member.context.genesis.peek().ok()?;
+    Some(MeshHello {
+        mesh: member.context.mesh,
+        name: genesis.name,
+        epoch: member.context.epoch,
+        joining: genesis.joining,
+        founded: genesis.founded,
+        members: 0,
+        pristine: false,
+    })
+}
+
+/// Where to ask instead.
+async fn elsewhere(member: &Member) -> EnrollResponse {
+    let leader = *member.leader.watch().borrow();
+    let peers = member.context.net.peers().await;
+    let leader = peers.iter().find(|peer| Some(peer.node) == leader);
+    EnrollResponse::Elsewhere(leader.map(crate::net::PeerInfo::node_address).into_iter().collect())
+}

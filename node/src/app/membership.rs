@@ -1,0 +1,111 @@
+//! Which mesh this node is in: kept in `mesh/<id>/membership`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use protocol::{
+    codec::{decode, encode},
+    ids::MeshId,
+    limits::NODES_MAX,
+    price::Price,
+    sign::Signed,
+    units::Credits,
+    wire::{
+        enroll::{Membership, NodeAddress},
+        genesis::{Genesis, Joining},
+    },
+};
+
+use super::AppError;
+use crate::{home::UpOptions, roles::clock::NodeClock};
+
+/// What a new owner of a personal or LAN mesh is given.
+const WELCOME_GRANT: Credits = Credits::from_whole(1_000);
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> AppError {
+    let path = path.to_owned();
+    move |source| AppError::File { path, source }
+}
+
+/// The file of a mesh.
+fn file(options: &UpOptions, mesh: &MeshId) -> PathBuf {
+    options.home.mesh_dir(mesh).join("membership")
+}
+
+/// The mesh that this node is in, if it is in one.
+pub(super) fn load(options: &UpOptions) -> Result<Option<(MeshId, Membership)>, AppError> {
+    let dir = options.home.meshes_dir();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(AppError::File { path: dir, source }),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed(&dir))?;
+        let mesh = entry.file_name().to_str().and_then(|name| name.parse::<MeshId>().ok());
+        found.extend(mesh.filter(|mesh| file(options, mesh).exists()));
+    }
+    match found[..] {
+        [] => Ok(None),
+        [mesh] => {
+            let path = file(options, &mesh);
+            let bytes = fs::read(&path).map_err(failed(&path))?;
+            let membership = decode(&bytes).map_err(|source| AppError::Membership { path, source })?;
+            Ok(Some((mesh, membership)))
+        }
+        [..] => Err(AppError::SeveralMeshes(found.len())),
+    }
+}
+
+/// Keeps what is known about the mesh.
+pub(super) fn save(options: &UpOptions, mesh: &MeshId, membership: &Membership) -> Result<(), AppError> {
+    let dir = options.home.mesh_dir(mesh);
+    fs::create_dir_all(&dir).map_err(failed(&dir))?;
+    let path = file(options, mesh);
+    let temporary = path.with_extension("new");
+    fs::write(&temporary, encode(membership)).map_err(failed(&temporary))?;
+    fs::rename(&temporary, &path).map_err(failed(&path))
+}
+
+/// Founds a mesh of one's own. Nothing is kept yet.
+pub(super) fn found(options: &UpOptions) -> (MeshId, Membership) {
+    let node = options.node();
+    let joining = if options.config.auto_approve { Joining::Automatic } else { Joining::Approval };
+    let genesis = Genesis {
+        version: protocol::wire::VERSION,
+        name: options.config.mesh_name.clone(),
+        founded: NodeClock::wall(),
+        operators: vec![options.keys.owner.account()],
+        coordinator: node,
+        coordinator_name: options.name(),
+        price: Price::default(),
+        welcome_grant: WELCOME_GRANT,
+        welcome_grants_max: u32::try_from(NODES_MAX).unwrap_or(u32::MAX),
+        joining,
+        nonce: super::random(),
+    };
+    let genesis = Signed::sign(&genesis, Genesis::MESH, &options.keys.owner);
+    let mesh = Genesis::mesh_id(&genesis);
+    let coordinators = vec![NodeAddress { node, addresses: Vec::new() }];
+    (mesh, Membership { genesis, epoch: 0, coordinators, members: vec![node] })
+}
+
+/// Sixteen bytes that name this copy of the ledger: a copy that was lost never comes back under the same name.
+pub(super) fn incarnation(options: &UpOptions, mesh: &MeshId) -> Result<[u8; 16], AppError> {
+    let path = options.home.mesh_dir(mesh).join("incarnation");
+    match fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| AppError::File {
+            path,
+            source: io::Error::new(io::ErrorKind::InvalidData, "16 bytes were expected"),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let incarnation = super::random();
+            fs::write(&path, incarnation).map_err(failed(&path))?;
+            Ok(incarnation)
+        }
+        Err(source) => Err(AppError::File { path, source }),
+    }
+}

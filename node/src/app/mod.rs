@@ -1,0 +1,27 @@
+//! A node put together: what starts in which order, what it is told from outside, how it ends.
+
+mod adverts;
+mod enroll;
+mod error;
+mod host;
+mod inbound;
+mod membership;
+mod start;
+mod up;
+
+pub use error::{AppError, chain};
+pub use host::Host;
+pub use up::up;
+
+/// Sixteen bytes from the operating system: ids, seeds, nonces.
+///
+/// # Panics
+///
+/// If the operating system has no randomness: nothing that needs it could go on.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a machine without randomness runs no node")]
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}

@@ -1,0 +1,268 @@
+//! A node that is a member: its roles, started in the order in which they need each other.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ledger::{
+    command::{Command, Reply},
+    replica::{Clock, Consensus, Proposal, Replica, ReplicaConfig},
+    state::{Event, query},
+};
+use protocol::{
+    ids::{MeshId, NodeId, RequestId},
+    sign::Signed,
+    wire::{
+        enroll::{Membership, NodeDecision, Role, Verdict},
+        genesis::{Genesis, Joining},
+        heartbeat::Roster,
+        view::Admission,
+    },
+};
+use sandbox::pool::Pool;
+use tokio::sync::{broadcast, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{AppError, Host, adverts, membership};
+use crate::{
+    api::Member,
+    blobs::BlobStore,
+    home::UpOptions,
+    net::{MeshSetup, NetHandle},
+    roles::{
+        Context,
+        clock::NodeClock,
+        coordinator::Coordinator,
+        leader::Leader,
+        submitter::Submitter,
+        worker::{self, Outbox, Worker},
+    },
+};
+
+/// What a node has before it is a member.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) options: Arc<UpOptions>,
+    pub(super) net: NetHandle,
+    pub(super) blobs: BlobStore,
+    pub(super) pool: Arc<Pool>,
+    pub(super) host: Host,
+    pub(super) clock: NodeClock,
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+/// A member, and what is to be closed at the end.
+pub(super) struct Started {
+    pub(super) member: Member,
+    pub(super) consensus: Option<Arc<dyn Consensus>>,
+}
+
+impl Base {
+    fn has(&self, role: Role) -> bool {
+        self.options.config.roles.contains(&role)
+    }
+
+    fn context(&self, mesh: MeshId, membership: &Membership) -> Context {
+        Context {
+            mesh,
+            genesis: Arc::new(membership.genesis.clone()),
+            epoch: membership.epoch,
+            keys: Arc::new(self.options.keys.clone()),
+            blobs: self.blobs.clone(),
+            net: self.net.clone(),
+            clock: self.clock,
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Starts all roles in a mesh.
+    pub(super) async fn start(&self, mesh: MeshId, membership: Membership) -> Result<Started, AppError> {
+        membership::save(&self.options, &mesh, &membership)?;
+        let context = self.context(mesh, &membership);
+        let genesis = membership.genesis.peek().map_err(|source| AppError::Membership {
+            path: self.options.home.mesh_dir(&mesh),
+            source,
+        })?;
+        let slots = if self.has(Role::Worker) { self.host.slots } else { 0 };
+        let worker = Worker::unstarted(slots);
+        let coordinates = genesis.coordinator == self.options.node();
+        let coordinator = if coordinates {
+            let consensus = self.open_ledger(mesh, &membership).await?;
+            let coordinator = Coordinator::start(context.clone(), consensus, Some(worker.handle()));
+            Some(coordinator.map_err(AppError::Damaged)?)
+        } else {
+            None
+        };
+        let leader = Leader::new(self.net.clone(), coordinator.clone());
+        self.follow(&context, &leader, coordinator.as_ref(), mesh, &membership).await;
+        self.start_worker(&context, worker, &leader, slots, mesh, membership.clone())
+            .map(|worker| {
+                let submitter = Submitter::new(context.clone(), leader.clone());
+                let consensus = coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
+                let member =
+                    Member { context, leader, submitter, worker: Some(worker), mesh_name: genesis.name.clone() };
+                Started { member, consensus }
+            })
+    }
+
+    fn start_worker(
+        &self,
+        context: &Context,
+        worker: worker::Unstarted,
+        leader: &Leader,
+        slots: u16,
+        mesh: MeshId,
+        membership: Membership,
+    ) -> Result<Worker, AppError> {
+        let dir = self.options.home.mesh_dir(&mesh).join("outbox");
+        let outbox = Outbox::open(&dir).map_err(AppError::Outbox)?;
+        let (roster, changed) = watch::channel(None);
+        let handle = worker.handle();
+        let parts =
+            worker::Parts { leader: leader.clone(), pool: self.pool.clone(), outbox, slots, roster };
+        worker.start(context.clone(), parts);
+        if leader.here().is_none() {
+            context.spawn(remember_roster(self.clone(), mesh, membership, leader.clone(), changed));
+        }
+        let adverts = adverts::publish(
+            context.clone(),
+            leader.clone(),
+            self.options.clone(),
+            self.host,
+            handle.slots(),
+        );
+        context.spawn(adverts);
+        Ok(handle)
+    }
+
+    /// Opens the ledger, and founds the mesh if that has not happened.
+    async fn open_ledger(&self, mesh: MeshId, membership: &Membership) -> Result<Arc<dyn Consensus>, AppError> {
+        let dir = self.options.home.mesh_dir(&mesh).join("db");
+        let incarnation = membership::incarnation(&self.options, &mesh)?;
+        let config = ReplicaConfig::new(mesh, self.options.node(), incarnation);
+        let clock: Clock = Arc::new(NodeClock::wall);
+        let opened = tokio::task::spawn_blocking(move || Replica::open(&dir, config, clock)).await;
+        let replica = opened.map_err(|_| AppError::Ended("ledger"))?.map_err(AppError::Ledger)?;
+        let consensus: Arc<dyn Consensus> = Arc::new(replica);
+        let founded = query::mesh(consensus.records().as_ref())
+            .map_err(|error| AppError::Damaged(crate::roles::coordinator::Damaged::from(error)))?;
+        if founded.is_none() {
+            let hash = membership.genesis.hash();
+            let request = RequestId(hash.0.first_chunk().copied().unwrap_or_default());
+            let command = Command::Found(membership.genesis.clone());
+            match consensus.propose(Proposal { request, command }).await.map_err(AppError::Found)? {
+                Reply::Done { .. } => {}
+                Reply::Rejected(rejection) => return Err(AppError::FoundRejected(rejection.reason)),
+            }
+        }
+        Ok(consensus)
+    }
+
+    /// Opens the mesh's protocols, and keeps following who is a member and who leads.
+    async fn follow(
+        &self,
+        context: &Context,
+        leader: &Leader,
+        coordinator: Option<&Coordinator>,
+        mesh: MeshId,
+        membership: &Membership,
+    ) {
+        let members: BTreeSet<NodeId> = match coordinator {
+            Some(coordinator) => coordinator.roster().borrow().members.iter().copied().collect(),
+            None => membership.members.iter().copied().collect(),
+        };
+        self.net.join_mesh(MeshSetup::new(mesh, members)).await;
+        let here = self.net.local();
+        let others = membership.coordinators.iter().filter(|other| other.node != here).cloned();
+        self.net.set_targets(others.collect()).await;
+        match coordinator {
+            None => leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node)),
+            Some(coordinator) => {
+                context.spawn(follow_leadership(coordinator.clone(), leader.clone()));
+                context.spawn(follow_roster(coordinator.clone(), self.net.clone()));
+                let joining = membership.genesis.peek().map(|genesis| genesis.joining);
+                if self.options.config.auto_approve && joining == Ok(Joining::Approval) {
+                    context.spawn(approve_all(context.clone(), coordinator.consensus().clone()));
+                }
+            }
+        }
+    }
+}
+
+async fn follow_leadership(coordinator: Coordinator, leader: Leader) {
+    let mut leadership = coordinator.consensus().leadership();
+    leadership.mark_changed();
+    while leadership.changed().await.is_ok() {
+        let known = leadership.borrow_and_update().leader_node;
+        leader.learn(known);
+    }
+}
+
+async fn follow_roster(coordinator: Coordinator, net: NetHandle) {
+    let mut roster = coordinator.roster();
+    roster.mark_changed();
+    while roster.changed().await.is_ok() {
+        let members = roster.borrow_and_update().members.iter().copied().collect();
+        net.set_members(members).await;
+    }
+}
+
+/// Keeps the member list that the leader sends, here and on disk.
+async fn remember_roster(
+    base: Base,
+    mesh: MeshId,
+    mut membership: Membership,
+    leader: Leader,
+    mut changed: watch::Receiver<Option<Roster>>,
+) {
+    while changed.changed().await.is_ok() {
+        let Some(roster) = changed.borrow_and_update().clone() else { continue };
+        let members: BTreeSet<NodeId> = roster.members.iter().copied().collect();
+        base.net.set_members(members).await;
+        leader.learn(roster.coordinators.first().map(|coordinator| coordinator.node));
+        membership.members = roster.members;
+        if let Err(error) = membership::save(&base.options, &mesh, &membership) {
+            tracing::warn!(error = %super::chain(&error), "the member list cannot be kept");
+        }
+    }
+}
+
+/// Approves whoever waits, in the name of this node's owner: what `--auto-approve` means in a mesh that was
+/// founded without it.
+async fn approve_all(context: Context, consensus: Arc<dyn Consensus>) {
+    let mut events = consensus.applied_events();
+    loop {
+        let Ok(nodes) = query::nodes(consensus.records().as_ref()) else { return };
+        for node in nodes.into_iter().filter(|node| node.admission == Admission::Pending) {
+            let decision =
+                NodeDecision { node: node.node, verdict: Verdict::Approve, roles: node.roles, at: NodeClock::wall() };
+            let signed = Signed::sign(&decision, context.mesh, &context.keys.owner);
+            let request = RequestId(signed.hash().0.first_chunk().copied().unwrap_or_default());
+            let proposal = Proposal { request, command: Command::Decide(signed) };
+            if let Err(error) = consensus.propose(proposal).await {
+                tracing::warn!(node = %node.node, %error, "a node could not be approved");
+            }
+        }
+        loop {
+            match events.recv().await {
+                Ok(applied) => {
+                    if applied.events.iter().any(|event| matches!(event, Event::NodeChanged { .. })) {
+                        break;
+                    }
+                }
+                Err(broadcast::error::RecvError::Lagged(_)) => break,
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+/// The founding statement's rule for a node of its own mesh.
+pub(super) fn may_found(options: &UpOptions) -> Result<(MeshId, Membership), AppError> {
+    if !options.config.roles.contains(&Role::Coordinator) {
+        return Err(AppError::NobodyCoordinates);
+    }
+    let (mesh, membership) = membership::found(options);
+    debug_assert_eq!(Genesis::mesh_id(&membership.genesis), mesh, "the id is the hash of the statement");
+    Ok((mesh, membership))
+}
