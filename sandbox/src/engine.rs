@@ -13,3 +13,6 @@ pub use self::{
     program::{LoadError, Program, Ran, Start},
 };
 pub use wasmer::Interrupter;
+
+#[cfg(test)]
+mod tests;

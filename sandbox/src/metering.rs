@@ -21,7 +21,7 @@
 //! * *Not a number.* `f32.demote_f64` and `f64.promote_f32` give the canonical NaN: there Singlepass lets payloads
 //!   through, even if asked not to.
 //!
-//! Custom sections are dropped, and all exports but the entry and the memory.
+//! Custom sections are dropped, and all exports but the entry; the memory is always exported, so that its size is seen.
 
 mod body;
 pub mod cost;

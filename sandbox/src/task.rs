@@ -46,9 +46,9 @@ pub struct TaskRun {
 pub struct TaskDone {
     /// How it ended.
     pub outcome: Outcome,
-    /// The standard output, whole. Empty unless the outcome is an exit or a trap.
+    /// The standard output, as far as it was written; nothing of it if the process died.
     pub stdout: Vec<u8>,
-    /// The standard error, whole. Empty unless the outcome is an exit or a trap.
+    /// The standard error, as far as it was written; nothing of it if the process died.
     pub stderr: Vec<u8>,
     /// The files that it left in `/out`, by their paths below it, in the order of the paths' bytes. Empty unless
     /// the program ended by itself.

@@ -39,7 +39,7 @@ struct Parts<'a> {
     bodies: Vec<FunctionBody<'a>>,
     /// The function that it begins with.
     entry: Option<u32>,
-    exports_memory: bool,
+    has_memory: bool,
 }
 
 pub(super) fn rewrite(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
@@ -122,6 +122,7 @@ impl<'a> Parts<'a> {
             Payload::FunctionSection(reader) => {
                 self.functions = reader.into_iter().collect::<Result<_, _>>()?
             }
+            Payload::MemorySection(reader) => self.has_memory = reader.count() > 0,
             Payload::GlobalSection(reader) => self.globals = reader.count(),
             Payload::ExportSection(reader) => {
                 for export in reader {
@@ -129,8 +130,7 @@ impl<'a> Parts<'a> {
                     if export.name == ENTRY && export.kind == ExternalKind::Func {
                         self.entry = Some(export.index);
                     }
-                    self.exports_memory |=
-                        export.name == MEMORY && export.kind == ExternalKind::Memory;
+                    self.has_memory |= export.name == MEMORY && export.kind == ExternalKind::Memory;
                 }
             }
             Payload::CodeSectionEntry(body) => self.bodies.push(body),
@@ -186,7 +186,7 @@ impl<'a> Parts<'a> {
         if let Some(entry) = self.entry {
             exports.export(ENTRY, ExportKind::Func, entry);
         }
-        if self.exports_memory {
+        if self.has_memory {
             exports.export(MEMORY, ExportKind::Memory, 0);
         }
         for counter in Counter::ALL {

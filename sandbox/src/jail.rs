@@ -1,0 +1,115 @@
+//! What a runner process gives up before it touches anything that a stranger made.
+
+use std::{io, os::fd::RawFd};
+
+use protocol::wire::advert::Isolation;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// What a runner is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Compiles one module and ends.
+    Compile,
+    /// Runs tasks of one module.
+    Exec,
+}
+
+/// The lowest descriptor that is not ours: 0 is the socket, 1 and 2 lead nowhere or to the node's log.
+const FIRST_FOREIGN: RawFd = 3;
+
+/// Descriptors that a runner may have open.
+const DESCRIPTORS_MAX: u64 = 16;
+/// Processor time for one module, in seconds. Twice what the slowest admitted module took.
+const COMPILE_CPU_SECONDS: u64 = 20;
+/// Memory for one module, in bytes.
+const COMPILE_DATA_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Gives up what can be given up before anything is read. Call it first, while there is one thread.
+///
+/// # Errors
+///
+/// An error of the system: the process must end then, and not run anything.
+pub fn enter(kind: Kind) -> io::Result<()> {
+    close_from(FIRST_FOREIGN)?;
+    rustix::thread::set_no_new_privs(true)?;
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, 0)?;
+    limit(Resource::Nofile, DESCRIPTORS_MAX)?;
+    if kind == Kind::Compile {
+        limit(Resource::Cpu, COMPILE_CPU_SECONDS)?;
+        limit(Resource::Data, COMPILE_DATA_BYTES)?;
+    }
+    Ok(())
+}
+
+/// Makes this thread give way to everything else on the machine: `SCHED_IDLE`, nice 19. Other threads of the
+/// process stay as they are.
+///
+/// # Errors
+///
+/// An error of the system.
+pub fn give_way() -> io::Result<()> {
+    rustix::process::setpriority_process(None, 19)?;
+    #[cfg(target_os = "linux")]
+    schedule_idle()?;
+    Ok(())
+}
+
+/// Bounds the memory that the process may write to, in bytes. The kernel counts every private writable page as soon
+/// as it is mapped, so that this is a hard bound; reserved addresses do not count.
+///
+/// # Errors
+///
+/// An error of the system.
+pub fn limit_memory(bytes: u64) -> io::Result<()> {
+    let maximum = getrlimit(Resource::Data).maximum;
+    let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
+    Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+}
+
+/// How well the process is locked up now. This build stops at a process of its own.
+#[must_use]
+pub const fn grade() -> Isolation {
+    Isolation::C
+}
+
+fn limit(resource: Resource, most: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
+    Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+/// Closes what was inherited by mistake.
+#[cfg(target_os = "linux")]
+#[expect(
+    unsafe_code,
+    reason = "no safe wrapper: descriptors are closed that nothing in this process owns"
+)]
+fn close_from(first: RawFd) -> io::Result<()> {
+    // SAFETY: nothing was opened yet in this process, so that no owner is left with a closed descriptor.
+    let result = unsafe { libc::close_range(first.cast_unsigned(), u32::MAX, 0) };
+    match (result, io::Error::last_os_error()) {
+        (0, _) => Ok(()),
+        // Before Linux 5.9. Everything that we open is closed on exec anyway.
+        (_, error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        (_, error) => Err(error),
+    }
+}
+
+/// Everything that we open is closed on exec.
+#[cfg(not(target_os = "linux"))]
+fn close_from(_first: RawFd) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "no safe wrapper for sched_setscheduler")]
+fn schedule_idle() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the parameters live until the call returns; 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

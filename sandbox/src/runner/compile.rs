@@ -1,0 +1,59 @@
+//! `weft-runner compile`: one module in, native code or a refusal out.
+
+use super::{Error, socket::Socket};
+use crate::{
+    admission::{Compiler, Facts, Limits, Refusal, admit},
+    engine,
+    frames::{Order, Reply},
+    metering,
+};
+
+/// What came of a module.
+enum Compiled {
+    Artifact(Vec<u8>, Facts),
+    Refused(Refusal),
+    Failed(String),
+}
+
+/// Carries out one order.
+pub(super) fn serve(mut socket: Socket) -> Result<(), Error> {
+    let Some(order) = socket.order()? else { return Ok(()) };
+    let Order::Compile { module_bytes, compiler } = order else { return Err(Error::WrongOrder) };
+    let module = socket.bulk(module_bytes)?;
+    match compile(&module, compiler) {
+        Compiled::Artifact(artifact, facts) => {
+            let artifact_bytes = u64::try_from(artifact.len()).unwrap_or(u64::MAX);
+            socket.reply(&Reply::Compiled { artifact_bytes, facts }, &[&artifact])
+        }
+        Compiled::Refused(refusal) => socket.reply(&Reply::Refused(refusal), &[]),
+        Compiled::Failed(text) => socket.reply(&Reply::Failed(text), &[]),
+    }
+}
+
+fn compile(module: &[u8], compiler: Option<Compiler>) -> Compiled {
+    let admitted = match admit(module, &Limits::default()) {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Compiled::Refused(refusal),
+    };
+    let mut facts = admitted.facts();
+    facts.compiler = compiler.unwrap_or(facts.compiler);
+    let instrumented = match metering::instrument(&admitted) {
+        Ok(instrumented) => instrumented,
+        Err(error) => return Compiled::Failed(error.to_string()),
+    };
+    match engine::compile(&instrumented, facts.compiler) {
+        Ok(artifact) => Compiled::Artifact(artifact, facts),
+        Err(error) => Compiled::Failed(chain(&error)),
+    }
+}
+
+/// An error with its causes, for people.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
