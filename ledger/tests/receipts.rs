@@ -15,9 +15,10 @@ use protocol::{
     codec::{decode, encode},
     ids::{Hash, MeshId, ReceiptId, TaskIndex},
     merkle,
-    outcome::Outcome,
+    outcome::{Interruption, Outcome},
     units::{Credits, Fuel},
     wire::{
+        job::{Reduce, Scope},
         manifest::{BlobRef, OutputManifest},
         view::ReceiptProof,
     },
@@ -58,6 +59,32 @@ fn every_receipt_of_a_job_is_proved_against_genesis() {
         );
         assert_eq!((facts.entry, facts.size), (if task < 5 { 3 } else { 4 }, 6));
         assert_eq!(verify_receipt(&proof, None), Ok(facts));
+    }
+}
+
+#[test]
+fn what_was_free_what_failed_and_what_was_reduced_is_proved_too() {
+    let mut ledger = TestLedger::found(TestMesh::default()).unwrap();
+    let mesh = ledger.mesh.clone();
+    let mut job = TestJob::new(&mesh.operator, 1, 2);
+    job.spec.scope = Scope::Mine;
+    job.spec.reduce = Some(Reduce::Module(Hash([5; 32])));
+    ledger.apply(job.submit(&mesh)).unwrap();
+    let lost = Outcome::Indeterminate(Interruption::RunnerCrashed);
+    for items in
+        [vec![receipt(0, Outcome::Exit(0)), receipt(1, lost)], vec![receipt(2, Outcome::Exit(0))]]
+    {
+        let receipts = Box::new(mesh.receipts(&job, &mesh.coordinator, &mesh.operator, items));
+        ledger.apply(Command::Settle { receipts, retried: Vec::new() }).unwrap();
+    }
+    for (task, outcome, module) in
+        [(0, Outcome::Exit(0), 1), (1, lost, 1), (2, Outcome::Exit(0), 5)]
+    {
+        let receipt = ReceiptId { job: job.id(), task: TaskIndex(task) };
+        let proof = query::receipt_proof(&ledger.records, receipt).unwrap().unwrap();
+        let facts = verify_receipt(&proof.sign(&mesh.coordinator), Some(mesh.id)).unwrap();
+        assert_eq!((facts.outcome, facts.module), (outcome, Hash([module; 32])));
+        assert_eq!((facts.charge, facts.capped), (Credits::ZERO, false));
     }
 }
 

@@ -747,6 +747,10 @@ fn receipts_are_listed_by_job_and_by_account_in_pages() {
     let after = Some(ReceiptId { job: JobId([2; 16]), task: TaskIndex(1) });
     assert_eq!(list(None, after, 2), [(2, 2), (1, 0)]);
     assert_eq!(list(Some(JobId([2; 16])), after, 9), [(2, 2)]);
+    let others = story.creator.account();
+    let found = query::receipts(&story.ledger.records, Some(JobId([2; 16])), Some(others), None, 9)
+        .unwrap();
+    assert!(found.is_empty());
 }
 
 #[test]

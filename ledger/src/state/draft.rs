@@ -17,6 +17,7 @@ use protocol::{
 use super::{
     Applied, Event,
     entry::{Body, Entry, Tag},
+    invariants::check_changes,
     keys,
     query::get,
     record::{Counts, Head, Policy, Row, UsedId},
@@ -227,7 +228,9 @@ impl<'a, R: Records + ?Sized> Draft<'a, R> {
         for (id, bytes) in claimed.into_iter().chain([request]) {
             overlay.put(Table::Ids, id, UsedId { bytes, reply: reply.clone() }.to_bytes());
         }
-        Ok(Applied { changes: overlay.into_changes(), reply, events })
+        let changes = overlay.into_changes();
+        check_changes(below, &changes)?;
+        Ok(Applied { changes, reply, events })
     }
 }
 

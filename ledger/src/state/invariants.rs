@@ -21,7 +21,7 @@ use super::{
         AccountRecord, BadRow, Counts, Head, JobProgress, JobTerms, Row as _, TaskEnd, TaskRecord,
     },
 };
-use crate::records::{Range, ReadError, Records, Table};
+use crate::records::{Changes, Range, ReadError, Records, Table};
 
 /// Records that are read at a time.
 const PAGE: usize = 4_096;
@@ -95,6 +95,35 @@ pub fn check_invariants<R: Records + ?Sized>(records: &R) -> Result<(), Broken> 
     let held = check_jobs(records)?;
     check_accounts(records, held)?;
     check_ledger(records)
+}
+
+/// Checks of one command's changes what can be checked cheaply, for every command: that they took as many
+/// credits as they gave (I1), and that no account but the one that issues is below zero (I2).
+///
+/// # Errors
+///
+/// If a record cannot be read or one of these does not hold: the node must stop, and nothing was written.
+pub(super) fn check_changes<R: Records + ?Sized>(
+    below: &R,
+    changes: &Changes,
+) -> Result<(), ReadError> {
+    // As many as can come and go in one command fit.
+    let (mut debits, mut credits) = (0_u128, 0_u128);
+    for (_, key, value) in changes.iter().filter(|(table, ..)| *table == Table::Accounts) {
+        let before: AccountRecord = get(below, key)?.unwrap_or_default();
+        let after = value.map(AccountRecord::from_bytes).transpose()?.unwrap_or_default();
+        debits = debits.wrapping_add(after.debits).wrapping_sub(before.debits);
+        credits = credits.wrapping_add(after.credits).wrapping_sub(before.credits);
+        if after.balance() < 0 && key != ISSUANCE.0 {
+            let id = AccountId(key.try_into().unwrap_or_default());
+            return Err(stop(Broken::BelowZero(id)));
+        }
+    }
+    if debits == credits { Ok(()) } else { Err(stop(Broken::DoubleEntry { debits, credits })) }
+}
+
+fn stop(broken: Broken) -> ReadError {
+    ReadError { table: Table::Accounts.name(), source: Box::new(broken) }
 }
 
 /// Looks at one record: its key and its value.

@@ -24,6 +24,18 @@ pub fn terms<R: Records + ?Sized>(records: &R, job: &JobId) -> Result<Option<Job
     get(records, &keys::terms(job))
 }
 
+/// Who pays for a job.
+pub(super) fn submitter<R: Records + ?Sized>(
+    records: &R,
+    job: &JobId,
+) -> Result<Option<AccountId>, ReadError> {
+    let damaged = |error| BadRow::Body(error).in_table(Table::Jobs);
+    let terms = terms(records, job)?;
+    terms
+        .map(|terms| terms.authorized().map(|authorized| authorized.account).map_err(damaged))
+        .transpose()
+}
+
 /// A job. `leased` is 0 and a job that was never reported on is `Queued`: the leader knows better.
 ///
 /// # Errors

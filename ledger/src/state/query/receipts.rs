@@ -7,7 +7,7 @@ use protocol::{
     codec::encode,
     ids::{AccountId, JobId, ReceiptId, TaskIndex},
     keys::SecretKey,
-    limits::LIST_ITEMS_MAX,
+    limits::{LIST_ITEMS_MAX, OPEN_JOBS_MAX},
     merkle::{self, Digest},
     time::UnixMillis,
     wire::view::{ReceiptProof, ReceiptView},
@@ -48,7 +48,7 @@ impl UnsignedProof {
 }
 
 /// Receipts in lists: of one job in the order of tasks; of all jobs of an account, or of all, newest job first;
-/// always those that follow `after`.
+/// always those that follow `after`. At most [`OPEN_JOBS_MAX`] jobs are looked at.
 ///
 /// # Errors
 ///
@@ -63,24 +63,30 @@ pub fn receipts<R: Records + ?Sized>(
     let limit = bounded(limit);
     let mut reader = Reader { records, batches: BTreeMap::new() };
     let mut found = Vec::new();
+    if let Some(job) = job {
+        let from = after
+            .filter(|after| after.job == job)
+            .map_or(0, |after| after.task.0.saturating_add(1));
+        if account.is_none() || account == jobs::submitter(records, &job)? {
+            reader.of_job(job, from, limit, &mut found)?;
+        }
+        return Ok(found);
+    }
     if let Some(after) = after {
         reader.of_job(after.job, after.task.0.saturating_add(1), limit, &mut found)?;
     }
-    let jobs = match (job, after) {
-        (Some(_), Some(_)) => Vec::new(),
-        (Some(job), None) => vec![job],
-        (None, after) => jobs::job_order(
-            records,
-            account,
-            after.map(|after| after.job),
-            LIST_ITEMS_MAX as usize,
-        )?,
-    };
-    for job in jobs {
-        if found.len() >= limit {
-            break;
+    let (mut last, mut looked_at) = (after.map(|after| after.job), 0);
+    while found.len() < limit && looked_at < OPEN_JOBS_MAX {
+        let page = jobs::job_order(records, account, last, bounded(LIST_ITEMS_MAX))?;
+        let Some(end) = page.last().copied() else { break };
+        for job in page {
+            if found.len() >= limit {
+                break;
+            }
+            reader.of_job(job, 0, limit, &mut found)?;
         }
-        reader.of_job(job, 0, limit, &mut found)?;
+        last = Some(end);
+        looked_at = looked_at.saturating_add(LIST_ITEMS_MAX);
     }
     Ok(found)
 }
