@@ -1,0 +1,254 @@
+//! What a node sees of the sandbox: a task goes in, its result comes out.
+//!
+//! Runner processes are kept warm between tasks of the same owner and module, at most two for each slot; the one
+//! that waited longest goes first. A process never serves two owners or two modules.
+//!
+//! Nothing that a guest or a runner does is an error of the node: it is an outcome.
+
+mod artifacts;
+mod compiling;
+mod idle;
+mod process;
+mod refused;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use protocol::{
+    ids::{AccountId, Hash},
+    limits::MODULE_BYTES_MAX,
+    outcome::{Interruption, Outcome},
+};
+use tokio::{sync::Semaphore, time::Instant};
+
+use self::{artifacts::Artifacts, compiling::Compiling, idle::Idle, process::Runner};
+pub use crate::runner::Priority;
+use crate::task::{ModuleSource, TaskDone, TaskRun, Timings};
+
+/// The environment variable that names the runner's program.
+pub const RUNNER_VARIABLE: &str = "WEFT_RUNNER";
+/// The name of the runner's program.
+pub const RUNNER_NAME: &str = "weft-runner";
+
+/// How long after its time limit a task's runner may take to say so, before it is killed.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// What a pool needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The program `weft-runner`; see [`find_runner`].
+    pub runner: PathBuf,
+    /// The directory of compiled modules. Created with mode 0700; nobody else may write to it.
+    pub artifacts: PathBuf,
+    /// How much may lie there, in bytes. What was not used for longest goes first.
+    pub artifact_bytes_max: u64,
+    /// Tasks that run at once.
+    pub slots: u16,
+    /// Whether guests give way to everything else on the machine.
+    pub priority: Priority,
+}
+
+impl Config {
+    /// A pool that gives way, with 2 GiB for compiled modules.
+    #[must_use]
+    pub const fn new(runner: PathBuf, artifacts: PathBuf, slots: u16) -> Self {
+        Self {
+            runner,
+            artifacts,
+            artifact_bytes_max: 2 * 1024 * 1024 * 1024,
+            slots,
+            priority: Priority::Idle,
+        }
+    }
+}
+
+/// A pool could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no runner.
+    #[error(
+        "the program `weft-runner` was not found: it belongs beside `weft`, or set WEFT_RUNNER to its path (looked for {})",
+        tried.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoRunner {
+        /// Where it was looked for.
+        tried: Vec<PathBuf>,
+    },
+    /// The directory of compiled modules cannot be used.
+    #[error("the directory of compiled modules, {}, cannot be used", path.display())]
+    Artifacts {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Looks for the program `weft-runner`: where `WEFT_RUNNER` says, beside the running program, and in the directory
+/// above that, where test programs find it.
+///
+/// # Errors
+///
+/// [`Error::NoRunner`] with all places that were tried.
+pub fn find_runner() -> Result<PathBuf, Error> {
+    if let Some(path) = std::env::var_os(RUNNER_VARIABLE).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return if path.is_file() { Ok(path) } else { Err(Error::NoRunner { tried: vec![path] }) };
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    let tried: Vec<_> =
+        program.ancestors().skip(1).take(2).map(|directory| directory.join(RUNNER_NAME)).collect();
+    tried.iter().find(|path| path.is_file()).cloned().ok_or(Error::NoRunner { tried })
+}
+
+/// Whose process it is: it serves nobody and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    owner: AccountId,
+    module: Hash,
+}
+
+/// Runs tasks. Cheap to clone; all clones are the same pool.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: Config,
+    slots: Semaphore,
+    idle: Idle,
+    compiling: Compiling,
+}
+
+impl Pool {
+    /// Makes a pool. Starts no process yet. Blocks on the file system for a moment.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn new(config: Config) -> Result<Self, Error> {
+        if !config.runner.is_file() {
+            return Err(Error::NoRunner { tried: vec![config.runner] });
+        }
+        let failed = |source| Error::Artifacts { path: config.artifacts.clone(), source };
+        let artifacts =
+            Artifacts::open(&config.artifacts, config.artifact_bytes_max).map_err(failed)?;
+        let slots = usize::from(config.slots.max(1));
+        Ok(Self {
+            shared: Arc::new(Shared {
+                slots: Semaphore::new(slots),
+                idle: Idle::new(slots.saturating_mul(2)),
+                compiling: Compiling::new(config.runner.clone(), artifacts),
+                config,
+            }),
+        })
+    }
+
+    /// Tasks that could start now.
+    #[must_use]
+    pub fn free_slots(&self) -> usize {
+        self.shared.slots.available_permits()
+    }
+
+    /// Runs a task; waits for a free slot first. Must be called within a tokio runtime with I/O and time.
+    ///
+    /// Cancel safe: dropping the future kills the process that runs the task, and the slot is free again.
+    pub async fn run(&self, task: TaskRun) -> TaskDone {
+        let arrived = Instant::now();
+        let Ok(_slot) = self.shared.slots.acquire().await else {
+            return interrupted(Interruption::Withdrawn, "the pool is closed".to_owned());
+        };
+        let started = Instant::now();
+        let mut runner = match self.shared.runner(&task).await {
+            Ok(runner) => runner,
+            Err(done) => return *done,
+        };
+        let prepared = Instant::now();
+        let key = Key { owner: task.owner, module: task.module };
+        let mut done = match runner.run(task, GRACE).await {
+            Ok(done) => {
+                self.shared.idle.put(key, runner);
+                done
+            }
+            Err(broken) => {
+                tracing::debug!(%key.module, detail = %broken.detail, "a runner is gone");
+                let detail = runner.last_words(broken.detail).await;
+                interrupted(broken.interruption, detail)
+            }
+        };
+        done.timings = Timings {
+            queued: started.saturating_duration_since(arrived),
+            prepared: prepared.saturating_duration_since(started),
+            ran: prepared.elapsed(),
+        };
+        done
+    }
+
+    /// Compiles a module ahead of its first task, so that a refusal is known early.
+    ///
+    /// Cancel safe: dropping the future stops the compilation.
+    ///
+    /// # Errors
+    ///
+    /// The result that every task of this module would have.
+    pub async fn prepare(&self, module: Hash, source: &ModuleSource) -> Result<(), Box<TaskDone>> {
+        self.shared.compiling.artifact(module, source).await.map(|_| ())
+    }
+
+    /// Ends all processes that wait for work.
+    pub fn clear(&self) {
+        self.shared.idle.clear();
+    }
+}
+
+impl Shared {
+    /// A warm runner, or a new one.
+    async fn runner(&self, task: &TaskRun) -> Result<Runner, Box<TaskDone>> {
+        if let Some(runner) = self.idle.take(Key { owner: task.owner, module: task.module }) {
+            return Ok(runner);
+        }
+        let artifact = self.compiling.artifact(task.module, &task.source).await?;
+        let started = Runner::exec(&self.config.runner, self.config.priority, &artifact).await;
+        started.map_err(|broken| Box::new(interrupted(broken.interruption, broken.detail)))
+    }
+}
+
+/// A task that the host ended, and why.
+const fn interrupted(interruption: Interruption, detail: String) -> TaskDone {
+    TaskDone::without_output(Outcome::Indeterminate(interruption), Some(detail))
+}
+
+/// Reads a module and checks that it is the one.
+async fn read_module(module: Hash, source: &ModuleSource) -> Result<Arc<[u8]>, Box<TaskDone>> {
+    let missing = |text: String| Box::new(interrupted(Interruption::InputMissing, text));
+    let bytes = match source {
+        ModuleSource::Bytes(bytes) => Arc::clone(bytes),
+        ModuleSource::File(path) => read_file(path)
+            .await
+            .map_err(|error| missing(format!("{}: {error}", path.display())))?,
+    };
+    let check = Arc::clone(&bytes);
+    let found = tokio::task::spawn_blocking(move || Hash::of(&check)).await;
+    match found {
+        Ok(found) if found == module => Ok(bytes),
+        _ => Err(missing(format!("the module is not the one with hash {module}"))),
+    }
+}
+
+async fn read_file(path: &Path) -> io::Result<Arc<[u8]>> {
+    if tokio::fs::metadata(path).await?.len() > MODULE_BYTES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("a module has at most {MODULE_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(Arc::from(tokio::fs::read(path).await?))
+}

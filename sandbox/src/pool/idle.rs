@@ -1,0 +1,51 @@
+//! Processes that wait for work.
+
+use std::sync::PoisonError;
+
+use super::{Key, process::Runner};
+
+/// Processes that wait for work, in the order in which they became idle.
+#[derive(Debug)]
+pub(super) struct Idle {
+    max: usize,
+    #[expect(
+        clippy::disallowed_types,
+        reason = "a list shared by all tasks of a pool, never held across an await"
+    )]
+    runners: std::sync::Mutex<Vec<(Key, Runner)>>,
+}
+
+impl Idle {
+    /// Keeps at most `max`.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, runners: Default::default() }
+    }
+
+    /// The one that became idle last and is still there, for that key.
+    pub(super) fn take(&self, key: Key) -> Option<Runner> {
+        loop {
+            let mut runner = {
+                let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+                let place = runners.iter().rposition(|(of, _)| *of == key)?;
+                runners.remove(place).1
+            };
+            // One that died while it waited harms nobody: the next is tried.
+            if runner.is_alive() {
+                return Some(runner);
+            }
+        }
+    }
+
+    /// Keeps one; the one that waited longest goes if there are too many.
+    pub(super) fn put(&self, key: Key, runner: Runner) {
+        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        runners.push((key, runner));
+        let excess = runners.len().saturating_sub(self.max);
+        runners.drain(..excess);
+    }
+
+    /// Ends all.
+    pub(super) fn clear(&self) {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
