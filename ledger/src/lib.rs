@@ -2,7 +2,7 @@
 //!
 //! [`state`] decides and is pure: from the records as they are and one stamped command it computes what changes
 //! and what to answer. The feature `replica` adds the shell: RocksDB for the records and the log, openraft for
-//! the order, behind the [`Consensus`](replica::Consensus) trait.
+//! the order, behind the trait `replica::Consensus`.
 //!
 //! # Invariants
 //!

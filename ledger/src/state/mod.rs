@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! Those of the [crate](crate), checked by [`check_invariants`].
+//! Those of the [crate], checked by [`check_invariants`].
 
 mod admission;
 mod draft;

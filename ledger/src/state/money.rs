@@ -1,4 +1,4 @@
-//! Credits move through one function, [`transfer`], by double entry: what one account loses another gains.
+//! Credits move through one function, `transfer`, by double entry: what one account loses another gains.
 //!
 //! # The ledger's own accounts
 //!

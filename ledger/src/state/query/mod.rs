@@ -1,7 +1,7 @@
 //! Reads the state: what came of the commands, as the API shows it.
 //!
 //! Every function is pure over [`Records`] and bounded: lists take a limit, which is cut to
-//! [`LIST_ITEMS_MAX`](protocol::limits::LIST_ITEMS_MAX). What only a leader knows (leases, liveness, adverts)
+//! [`LIST_ITEMS_MAX`]. What only a leader knows (leases, liveness, adverts)
 //! is left at its neutral value for the caller to fill in. Read several things of one instant from one
 //! snapshot of the records.
 
