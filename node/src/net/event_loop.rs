@@ -42,8 +42,10 @@ mod mesh;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Requests and adverts that the node has not answered yet; more are refused.
-const UNANSWERED_MAX: usize = 256;
+/// Adverts that the node has not judged yet; more are ignored.
+const UNJUDGED_MAX: usize = 256;
+/// How long connections have to close when the network stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connects of handles that wait for their outcome.
 const CONNECTS_MAX: usize = 64;
 
@@ -134,6 +136,7 @@ pub(super) fn start_on(
         commands,
         inbound: inbound_in,
         answers: FuturesUnordered::new(),
+        unjudged: 0,
         unheard,
         asked_where: Vec::new(),
         connects: BTreeMap::new(),
@@ -162,8 +165,9 @@ pub struct NetTask {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
     inbound: mpsc::Sender<Inbound>,
-    /// Answers and verdicts that the node owes. At most [`UNANSWERED_MAX`].
+    /// Answers and verdicts that the node owes: bounded by each [`Exchange`] and by [`UNJUDGED_MAX`].
     answers: FuturesUnordered<BoxFuture<'static, Completion>>,
+    unjudged: usize,
     /// Listeners that have not said an address yet.
     unheard: Vec<ListenerId>,
     /// Who waits for the listeners.
@@ -232,6 +236,21 @@ impl NetTask {
             self.handle(event);
             self.say_unsaid();
         }
+        self.close().await;
+    }
+
+    /// Closes all connections, so that peers need not wait for a timeout to notice.
+    async fn close(&mut self) {
+        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in peers {
+            let _gone = self.swarm.disconnect_peer_id(peer);
+        }
+        let closing = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.next().await;
+            }
+        };
+        let _overdue = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
     /// Waits for the next event. What is finished comes before what is new. Commands and the network take turns,
@@ -259,7 +278,10 @@ impl NetTask {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Completed(done) => self.complete(done),
+            Event::Completed(done) => {
+                self.paid(&done);
+                self.complete(done);
+            }
             Event::Tick => self.tick(),
             Event::Commanded(command) => self.obey(command),
             Event::Swarm(event) => {

@@ -46,6 +46,9 @@ pub(super) trait Rpc: Sized + 'static {
     const TIMEOUT: Duration;
     /// Requests that may be under way to one peer, and from one peer.
     const STREAMS: usize;
+    /// Requests that the node may owe an answer, to all peers; more are refused. Each protocol has its own, so that
+    /// slow questions cannot take the place of heartbeats.
+    const OWED_MAX: usize;
     /// How often one peer may ask.
     fn rate(stranger_per_second: u32) -> Rate;
     /// What the node is given.
@@ -87,7 +90,7 @@ pub(super) enum Answered {
 
 macro_rules! rpc {
     ($(#[$doc:meta])* $name:ident = $kind:ident: $request:ty => $response:ty, $timeout:literal s, $streams:literal streams,
-     $rate:expr, $refusal:expr) => {
+     $owed:literal owed, $rate:expr, $refusal:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(super) struct $name;
@@ -97,6 +100,7 @@ macro_rules! rpc {
             type Response = $response;
             const TIMEOUT: Duration = Duration::from_secs($timeout);
             const STREAMS: usize = $streams;
+            const OWED_MAX: usize = $owed;
 
             fn rate(stranger_per_second: u32) -> Rate {
                 let rate: fn(u32) -> Rate = $rate;
@@ -131,31 +135,31 @@ fn stranger_rate(stranger_per_second: u32) -> Rate {
 
 rpc!(
     /// Which mesh is this?
-    HelloRpc = Hello: HelloRequest => HelloResponse, 5 s, 2 streams, stranger_rate, |_| None
+    HelloRpc = Hello: HelloRequest => HelloResponse, 5 s, 2 streams, 32 owed, stranger_rate, |_| None
 );
 rpc!(
     /// May I join?
-    EnrollRpc = Enroll: EnrollRequest => EnrollResponse, 10 s, 2 streams, stranger_rate,
+    EnrollRpc = Enroll: EnrollRequest => EnrollResponse, 10 s, 2 streams, 32 owed, stranger_rate,
     |reason| Some(EnrollResponse::Refused(reason))
 );
 rpc!(
     /// I am alive.
-    HeartbeatRpc = Heartbeat: Heartbeat => HeartbeatResponse, 5 s, 2 streams,
+    HeartbeatRpc = Heartbeat: Heartbeat => HeartbeatResponse, 5 s, 2 streams, 256 owed,
     |_| Rate::per(20, Duration::from_secs(5)), |reason| Some(HeartbeatResponse::Refused(reason))
 );
 rpc!(
     /// Take these tasks.
-    LeaseRpc = Lease: LeaseRequest => LeaseResponse, 10 s, 8 streams, member_rate,
+    LeaseRpc = Lease: LeaseRequest => LeaseResponse, 10 s, 8 streams, 64 owed, member_rate,
     |reason| Some(LeaseResponse::Refused(reason))
 );
 rpc!(
     /// Here are results.
-    ResultRpc = Result: ResultRequest => ResultResponse, 30 s, 8 streams, member_rate,
+    ResultRpc = Result: ResultRequest => ResultResponse, 30 s, 8 streams, 64 owed, member_rate,
     |reason| Some(ResultResponse::Retry(reason))
 );
 rpc!(
     /// Change this, tell me that.
-    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, member_rate,
+    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, 256 owed, member_rate,
     |reason| Some(ClientResponse::rejected(reason, "the node is busy; try again"))
 );
 
@@ -177,6 +181,8 @@ struct Waiting<A> {
 pub(super) struct Exchange<P: Rpc> {
     waiting: BTreeMap<OutboundRequestId, Waiting<P::Response>>,
     quotas: Quotas,
+    /// Answers that the node owes. At most [`Rpc::OWED_MAX`].
+    owed: usize,
 }
 
 impl<P: Rpc> Exchange<P> {
@@ -184,6 +190,7 @@ impl<P: Rpc> Exchange<P> {
         Self {
             waiting: BTreeMap::new(),
             quotas: Quotas::new(P::rate(stranger_per_second), QUOTA_PEERS_MAX),
+            owed: 0,
         }
     }
 
@@ -251,9 +258,25 @@ impl<P: Rpc> Exchange<P> {
         }
     }
 
-    /// Whether a peer may ask once more.
-    pub(super) fn may_ask(&mut self, now: Timestamp, from: NodeId) -> bool {
-        self.quotas.take(now, from)
+    /// Whether a peer may ask once more, or why not.
+    pub(super) fn admit(&mut self, now: Timestamp, from: NodeId) -> Result<(), RejectReason> {
+        if self.owed >= P::OWED_MAX {
+            Err(RejectReason::Busy)
+        } else if self.quotas.take(now, from) {
+            Ok(())
+        } else {
+            Err(RejectReason::RateLimited)
+        }
+    }
+
+    /// The node was given a request.
+    pub(super) const fn owe(&mut self) {
+        self.owed = self.owed.saturating_add(1);
+    }
+
+    /// The node answered one, or did not in time.
+    pub(super) const fn paid(&mut self) {
+        self.owed = self.owed.saturating_sub(1);
     }
 
     fn answer(&mut self, id: OutboundRequestId, answer: Result<P::Response, RpcError>) {

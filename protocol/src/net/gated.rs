@@ -438,3 +438,6 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Gated<B> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,13 @@ use super::{
     *,
 };
 
+/// Who may send a kind of request.
+#[derive(Debug, Clone, Copy)]
+enum Sender {
+    Anybody,
+    Member,
+}
+
 impl NetTask {
     pub(super) fn hear(&mut self, event: BehaviourEvent) {
         match event {
@@ -20,23 +27,18 @@ impl NetTask {
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Hello(event) => {
-                if let Some(heard) = self.hello.hear(event) {
-                    let may = self.hello.may_ask(self.now(), heard.from);
-                    self.pass_on::<HelloRpc>(heard, may);
-                }
+                let heard = self.hello.hear(event);
+                self.pass_on(heard, Sender::Anybody, |task| &mut task.hello);
             }
             BehaviourEvent::Enroll(event) => {
-                if let Some(heard) = self.enroll.hear(event) {
-                    let may = self.enroll.may_ask(self.now(), heard.from);
-                    self.pass_on::<EnrollRpc>(heard, may);
-                }
+                let heard = self.enroll.hear(event);
+                self.pass_on(heard, Sender::Anybody, |task| &mut task.enroll);
             }
             BehaviourEvent::Mesh(event) => self.hear_member(event),
         }
     }
 
     fn hear_member(&mut self, event: MeshBehaviourEvent) {
-        let now = self.now();
         match event {
             MeshBehaviourEvent::Kad(event) => self.on_kad(event),
             MeshBehaviourEvent::Gossip(event) => self.on_gossip(event),
@@ -47,52 +49,67 @@ impl NetTask {
                 }
             }
             MeshBehaviourEvent::Heartbeat(event) => {
-                if let Some(heard) = self.heartbeat.hear(event) {
-                    let may =
-                        self.is_member(&heard.from) && self.heartbeat.may_ask(now, heard.from);
-                    self.pass_on::<HeartbeatRpc>(heard, may);
-                }
+                let heard = self.heartbeat.hear(event);
+                self.pass_on(heard, Sender::Member, |task| &mut task.heartbeat);
             }
             MeshBehaviourEvent::Lease(event) => {
-                if let Some(heard) = self.lease.hear(event) {
-                    let may = self.is_member(&heard.from) && self.lease.may_ask(now, heard.from);
-                    self.pass_on::<LeaseRpc>(heard, may);
-                }
+                let heard = self.lease.hear(event);
+                self.pass_on(heard, Sender::Member, |task| &mut task.lease);
             }
             MeshBehaviourEvent::Result(event) => {
-                if let Some(heard) = self.result.hear(event) {
-                    let may = self.is_member(&heard.from) && self.result.may_ask(now, heard.from);
-                    self.pass_on::<ResultRpc>(heard, may);
-                }
+                let heard = self.result.hear(event);
+                self.pass_on(heard, Sender::Member, |task| &mut task.result);
             }
             MeshBehaviourEvent::Client(event) => {
-                if let Some(heard) = self.client.hear(event) {
-                    let may = self.is_member(&heard.from) && self.client.may_ask(now, heard.from);
-                    self.pass_on::<ClientRpc>(heard, may);
-                }
+                let heard = self.client.hear(event);
+                self.pass_on(heard, Sender::Member, |task| &mut task.client);
             }
         }
     }
 
     /// Gives a request to the node, or refuses it.
-    fn pass_on<P: Rpc>(&mut self, heard: Heard<P>, may_ask: bool) {
-        let Heard { from, request, channel } = heard;
-        if !may_ask {
-            self.refuse::<P>(channel, RejectReason::RateLimited);
-        } else if self.answers.len() >= UNANSWERED_MAX {
+    fn pass_on<P: Rpc>(
+        &mut self,
+        heard: Option<Heard<P>>,
+        sender: Sender,
+        exchange: impl Fn(&mut Self) -> &mut Exchange<P>,
+    ) {
+        let Some(Heard { from, request, channel }) = heard else { return };
+        let now = self.now();
+        let admitted = match sender {
+            Sender::Member if !self.is_member(&from) => Err(RejectReason::NotApproved),
+            Sender::Member | Sender::Anybody => exchange(self).admit(now, from),
+        };
+        if let Err(reason) = admitted {
+            self.refuse::<P>(channel, reason);
+            return;
+        }
+        let Ok(room) = self.inbound.try_reserve() else {
             self.refuse::<P>(channel, RejectReason::Busy);
-        } else if let Ok(room) = self.inbound.try_reserve() {
-            let (respond, answer) = Responder::new();
-            room.send(P::inbound(from, request, respond));
-            self.answers.push(
-                async move {
-                    let answer = tokio::time::timeout(P::TIMEOUT, answer).await;
-                    Completion::Answered(P::answered(channel, answer.ok().and_then(Result::ok)))
-                }
-                .boxed(),
-            );
-        } else {
-            self.refuse::<P>(channel, RejectReason::Busy);
+            return;
+        };
+        let (respond, answer) = Responder::new();
+        room.send(P::inbound(from, request, respond));
+        exchange(self).owe();
+        self.answers.push(
+            async move {
+                let answer = tokio::time::timeout(P::TIMEOUT, answer).await;
+                Completion::Answered(P::answered(channel, answer.ok().and_then(Result::ok)))
+            }
+            .boxed(),
+        );
+    }
+
+    /// One answer less that the node owes.
+    pub(super) const fn paid(&mut self, done: &Completion) {
+        match done {
+            Completion::Answered(Answered::Hello(..)) => self.hello.paid(),
+            Completion::Answered(Answered::Enroll(..)) => self.enroll.paid(),
+            Completion::Answered(Answered::Heartbeat(..)) => self.heartbeat.paid(),
+            Completion::Answered(Answered::Lease(..)) => self.lease.paid(),
+            Completion::Answered(Answered::Result(..)) => self.result.paid(),
+            Completion::Answered(Answered::Client(..)) => self.client.paid(),
+            Completion::Judged { .. } => self.unjudged = self.unjudged.saturating_sub(1),
         }
     }
 
@@ -126,6 +143,7 @@ impl NetTask {
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
+        self.shell.metrics.record(&event);
         let gossipsub::Event::Message { propagation_source: from, message_id: id, message } = event
         else {
             return;
@@ -136,17 +154,15 @@ impl NetTask {
         }
         let author =
             message.source.as_ref().and_then(from_peer_id).filter(|author| self.is_member(author));
-        let room = if self.answers.len() < UNANSWERED_MAX {
-            self.inbound.try_reserve().ok()
-        } else {
-            None
-        };
+        let room =
+            if self.unjudged < UNJUDGED_MAX { self.inbound.try_reserve().ok() } else { None };
         let (Some(author), Some(room)) = (author, room) else {
             self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Ignore });
             return;
         };
         let (judge, verdict) = Judge::new();
         room.send(Inbound::Advert { from: author, bytes: message.data, judge });
+        self.unjudged = self.unjudged.saturating_add(1);
         self.answers.push(
             async move {
                 let verdict = match verdict.await {
@@ -161,6 +177,7 @@ impl NetTask {
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
+        self.shell.metrics.record(event);
         if let (Ok(rtt), Some(node)) = (&event.result, from_peer_id(&event.peer)) {
             self.peers.pinged(&node, *rtt);
         }

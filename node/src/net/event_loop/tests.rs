@@ -58,20 +58,25 @@ struct Node {
     _task: JoinSet<()>,
 }
 
+fn clock() -> Box<TestClock> {
+    Box::new(TestClock(tokio::time::Instant::now()))
+}
+
 async fn node_with(seed: u8, config: NetConfig) -> Node {
     let key = SecretKey::from_seed(&[seed; 32]);
     let config = NetConfig { regate_after: Duration::ZERO, ..config };
-    let shell = Shell {
-        clock: Box::new(TestClock(tokio::time::Instant::now())),
-        metrics: Metrics::new(&mut Registry::default()),
-    };
+    let shell = Shell { clock: clock(), metrics: Metrics::new(&mut Registry::default()) };
     let transport = net::memory(&net::keypair(&key));
-    let Net { handle, inbound, task } = start_on(transport, &config, &key, 1, shell).unwrap();
+    run(start_on(transport, &config, &key, 1, shell).unwrap()).await
+}
+
+async fn run(net: Net) -> Node {
+    let Net { handle, inbound, task } = net;
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(task.run(stop.clone()));
     let address = handle.listen_addrs().await.first().cloned().unwrap_or_else(Multiaddr::empty);
-    Node { id: key.node(), address, handle, inbound, stop, _task: tasks }
+    Node { id: handle.local(), address, handle, inbound, stop, _task: tasks }
 }
 
 async fn node(seed: u8) -> Node {
@@ -401,12 +406,30 @@ async fn an_address_that_is_taken_is_an_error() {
     let one = node(1).await;
     let key = SecretKey::from_seed(&[2; 32]);
     let config = NetConfig { listen: vec![one.address.clone()], ..NetConfig::default() };
-    let shell = Shell {
-        clock: Box::new(TestClock(tokio::time::Instant::now())),
-        metrics: Metrics::new(&mut Registry::default()),
-    };
+    let shell = Shell { clock: clock(), metrics: Metrics::new(&mut Registry::default()) };
     let error = start_on(net::memory(&net::keypair(&key)), &config, &key, 1, shell).unwrap_err();
     assert!(matches!(error, NetError::Listen { address, .. } if address == one.address));
+}
+
+#[tokio::test]
+async fn tcp_and_quic_lead_to_the_same_peer() {
+    for (listen, path) in
+        [("/ip4/127.0.0.1/tcp/0", PeerPath::Tcp), ("/ip4/127.0.0.1/udp/0/quic-v1", PeerPath::Quic)]
+    {
+        let start = |seed, listen: Vec<Multiaddr>| {
+            let config = NetConfig { listen, ..NetConfig::default() };
+            let key = SecretKey::from_seed(&[seed; 32]);
+            start(&config, &key, 1, clock(), &mut Registry::default()).unwrap()
+        };
+        let host = run(start(1, vec![listen.parse().unwrap()])).await;
+        let guest = run(start(2, Vec::new())).await;
+        guest.connect(&host).await;
+        let peers = guest.handle.peers().await;
+        let peer = peers.first().unwrap();
+        assert_eq!((peer.node, peer.path, &peer.address), (host.id, path, &host.address));
+        let measured = async || host.handle.peers().await.first()?.rtt_us;
+        until(measured).await;
+    }
 }
 
 #[tokio::test]
