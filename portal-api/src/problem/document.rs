@@ -92,7 +92,7 @@ impl Problem {
     }
 
     /// A rejection by the mesh. The amounts are those of `insufficient-credits`, in µcr: what is needed, what is
-    /// there.
+    /// there. Without a detail, the amounts or the title say it.
     #[must_use]
     pub fn rejected(reason: RejectReason, detail: &str, amounts: Option<(u64, u64)>) -> Self {
         let code = ErrorCode::from(reason);

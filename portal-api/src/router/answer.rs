@@ -4,7 +4,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, header};
 use serde::Serialize;
 
 use crate::{
@@ -37,7 +37,11 @@ impl<T: Kind + Serialize> IntoResponse for Ledger<T> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.code.status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        // A code of the command line that a backend let through: its words are kept.
+        let Some(status) = self.code.status() else {
+            let detail = format!("{}: {}", self.code, self.detail);
+            return Self { code: ErrorCode::Internal, detail, extras: self.extras }.into_response();
+        };
         // A problem document is strings and integers: it always serializes.
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response();

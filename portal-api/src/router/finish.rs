@@ -33,15 +33,21 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
-    let status = response.status();
-    if status.is_server_error() {
-        tracing::warn!(request = id, %method, path, status = status.as_u16(), "request failed");
-    } else {
-        tracing::debug!(request = id, %method, path, status = status.as_u16(), "request answered");
-    }
+    let status = response.status().as_u16();
     let mut response = match problem_of(&response) {
-        Some(problem) => with_body(response, problem, &id),
-        None => response,
+        Some(problem) => {
+            // What clients do wrong, and what passes by itself, is theirs to see.
+            if problem.code == ErrorCode::Internal {
+                tracing::warn!(request = id, %method, path, status, %problem, "request failed");
+            } else {
+                tracing::debug!(request = id, %method, path, status, %problem, "request refused");
+            }
+            with_body(response, problem, &id)
+        }
+        None => {
+            tracing::debug!(request = id, %method, path, status, "request answered");
+            response
+        }
     };
     set_headers(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {

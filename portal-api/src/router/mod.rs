@@ -44,14 +44,14 @@ impl<B> Clone for App<B> {
 
 /// The API of a node, for one listener.
 ///
-/// The server that runs it bounds the number of connections and the time for a request's head.
+/// [`serve`](crate::server::serve) runs it, with bounds on connections and on the time for a request's head.
 pub fn router<B: Backend>(backend: Arc<B>, config: RouterConfig) -> Router {
     let app = App { backend, config: Arc::new(config) };
     let config = &app.config;
     let load = load::Load::new(config.concurrency_max);
     let api =
         slow(config).merge(quick(config)).layer(middleware::from_fn_with_state(load, load::admit));
-    operations()
+    operations(config)
         .merge(api)
         .fallback(async || Problem::new(ErrorCode::NotFound, "there is no such path in this API"))
         .layer(middleware::from_fn_with_state(Arc::clone(config), guard::check))
@@ -61,13 +61,14 @@ pub fn router<B: Backend>(backend: Arc<B>, config: RouterConfig) -> Router {
 }
 
 /// For operators. Answered also under full load.
-fn operations<B: Backend>() -> Router<App<B>> {
+fn operations<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(node::ready))
         .route("/healthz", get(node::health))
         .route("/metrics", get(node::metrics))
         .route("/version", get(node::version))
+        .layer(middleware::from_fn_with_state(Arc::clone(config), load::in_time))
 }
 
 /// What answers at once, or not at all: body and answer within the time limit of a request.

@@ -1,6 +1,6 @@
 //! A node made of samples, in one of several moods.
 
-use std::{future::pending, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -24,6 +24,7 @@ use protocol::{
         view::{Admission, JobState},
     },
 };
+use tokio::sync::Notify;
 
 use crate::samples;
 
@@ -38,8 +39,8 @@ pub(crate) enum Fake {
     Well,
     /// With this, whatever is asked.
     Fails(Problem),
-    /// Not at all.
-    Hangs,
+    /// Not at all, and says when it begins not to.
+    Hangs(Arc<Notify>),
     /// With a bug.
     Panics,
 }
@@ -49,7 +50,10 @@ impl Fake {
         match self {
             Self::Well => Ok(value),
             Self::Fails(problem) => Err(problem.clone()),
-            Self::Hangs => pending().await,
+            Self::Hangs(begun) => {
+                begun.notify_one();
+                pending().await
+            }
             Self::Panics => panic!("the sample bug"),
         }
     }

@@ -19,3 +19,4 @@ mod guards;
 mod pages;
 mod routes;
 mod samples;
+mod server;

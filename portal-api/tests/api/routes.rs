@@ -1,5 +1,7 @@
 //! Every route, in every mood of the node behind it.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{Method, header};
 use portal_api::{ErrorCode, Problem};
@@ -131,7 +133,7 @@ async fn every_bug_of_the_node_is_a_problem_document() {
 
 #[tokio::test(start_paused = true)]
 async fn every_route_of_a_node_that_hangs_ends_in_time() {
-    let router = socket(Fake::Hangs);
+    let router = socket(Fake::Hangs(Arc::default()));
     for (method, path, _) in all() {
         // Only the store knows how long it needs to make a blob durable, and the probes have limits of their own.
         if is_always_well(&path)
