@@ -1,3 +1,7 @@
-//! Empty.
+//! `weft`: one node of a mesh, and the command line that talks to it.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::cli::main(std::env::args_os())
+}

@@ -35,5 +35,7 @@ pub use error::{ConfigError, HomeError};
 pub use keys::Keys;
 pub use lock::HomeLock;
 pub use petname::petname;
+pub(crate) use settings::nearest;
 pub use settings::{KEYS, Key, Kind, Origin, Setting, Settings, Value};
+pub(crate) use socket::connect;
 pub use up::UpOptions;

@@ -1,0 +1,94 @@
+//! The mesh: its nodes, its credits, its receipts.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+/// `weft node`. NODE is a peer id, at least 4 characters that it begins or ends with, or a name.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NodeCommand {
+    /// Members, and those that wait
+    List {
+        /// Only those that wait for approval
+        #[arg(long)]
+        pending: bool,
+    },
+    /// One node
+    Show {
+        /// The node
+        node: String,
+    },
+    /// Admit a node that waits
+    Approve {
+        /// The node
+        node: String,
+        /// What it may do: worker, coordinator, relay [default: what it asked for]
+        #[arg(long, value_name = "LIST")]
+        roles: Option<String>,
+    },
+    /// Refuse a node that waits
+    Reject {
+        /// The node
+        node: String,
+    },
+    /// Remove a node from the mesh
+    Block {
+        /// The node
+        node: String,
+    },
+}
+
+/// `weft credits`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CreditsCommand {
+    /// What can be spent, and what open jobs hold
+    Balance {
+        /// Another account than this node's owner's
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+    },
+    /// What came and went, newest first
+    History {
+        /// Another account than this node's owner's
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+}
+
+/// `weft receipt`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ReceiptCommand {
+    /// Receipts for one's jobs, newest first
+    List {
+        /// Only those of this job
+        #[arg(long, value_name = "JOB")]
+        job: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 50, value_name = "N")]
+        limit: u32,
+    },
+    /// One receipt
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Write a receipt, with everything that proves it, to a file
+    Export {
+        /// Its id
+        id: String,
+        /// The file; - for standard output
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Check a receipt file, without a node
+    Verify {
+        /// The file
+        file: PathBuf,
+        /// The mesh that it must be of: its id. Else the Genesis in the file is used, and its mesh id printed
+        #[arg(long, value_name = "MESH")]
+        mesh: Option<String>,
+    },
+}

@@ -1,0 +1,291 @@
+//! This machine's node: making its keys, starting it, stopping it.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    process::Stdio,
+    time::Duration,
+};
+
+use portal_api::{
+    ErrorCode,
+    views::{Identity, ShuttingDown},
+};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::show::fields;
+use crate::{
+    cli::{
+        args::UpArgs,
+        client::{Client, Target},
+        context::Context,
+        error::CliError,
+        exit::Exit,
+        human, logging,
+    },
+    home::{Config, Home, Settings, UpOptions, Value, petname},
+};
+
+/// How long a node that is started in the background may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a node may take to stop, beyond what it grants its tasks.
+const STOP_WITHIN: Duration = Duration::from_secs(90);
+/// What is shown of the log of a node that did not start, in bytes.
+const LOG_SHOWN_MAX: u64 = 16 * 1024;
+
+/// `weft init`.
+///
+/// # Errors
+///
+/// If the data directory cannot be used.
+pub fn init(context: &Context) -> Result<Exit, CliError> {
+    let dir = context.data_dir()?;
+    if context.dry_run() {
+        context.screen.news(&format!("  would make the keys of a node in {}", dir.display()));
+        return Ok(Exit::SUCCESS);
+    }
+    let home = Home::create(&dir)?;
+    let config = Config::try_from(&home.settings(variables())?)?;
+    let (keys, fresh) = home.keys_or_new()?;
+    let node = keys.node.node();
+    let identity = Identity {
+        peer: node,
+        name: config.name.unwrap_or_else(|| petname(&node)),
+        account: keys.owner.account(),
+        mesh: None,
+        addresses: Vec::new(),
+        agent: format!("weft/{}", env!("CARGO_PKG_VERSION")),
+    };
+    context.screen.document(
+        identity,
+        |identity| identity.peer.to_string(),
+        |identity| {
+            fields([
+                ("peer", identity.peer.to_string()),
+                ("name", identity.name.clone()),
+                ("account", identity.account.to_string()),
+                ("directory", home.dir().display().to_string()),
+            ])
+        },
+    )?;
+    let news = if fresh {
+        "New keys. Start the node:  weft up"
+    } else {
+        "It had keys already; they are kept."
+    };
+    context.screen.news(&format!("  {news}"));
+    Ok(Exit::SUCCESS)
+}
+
+/// The variables of the environment that are text.
+pub(super) fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// `weft up`. Returns when the node has stopped, or with `-d` when it is ready.
+///
+/// # Errors
+///
+/// If the node cannot start, or ended with an error.
+pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
+    if args.detached {
+        // Fails only for a process that leads its group already: then there is no terminal to leave.
+        let _ = rustix::process::setsid();
+    }
+    let dir = context.data_dir()?;
+    if context.dry_run() {
+        return plan(context, args, &dir);
+    }
+    let home = Home::create(&dir)?;
+    let config = configure(context, args, home.settings(variables())?)?;
+    let lock = home.lock()?;
+    if args.detach && !args.detached {
+        drop(lock);
+        return super::super::runtime()?.block_on(detach(context, &home));
+    }
+    let (keys, keys_are_new) = home.keys_or_new()?;
+    logging::begin(&config, context.screen.verbosity())?;
+    let options = UpOptions { home, lock, keys, keys_are_new, config };
+    if keys_are_new {
+        context.screen.success(&format!(
+            "New identity         {}  ({})",
+            options.name(),
+            options.node()
+        ));
+    }
+    crate::app::up(options)?;
+    Ok(Exit::SUCCESS)
+}
+
+fn plan(context: &Context, args: &UpArgs, dir: &Path) -> Result<Exit, CliError> {
+    let settings = match Home::open(dir) {
+        Ok(home) => home.settings(variables())?,
+        Err(_) => Settings::default(),
+    };
+    let config = configure(context, args, settings)?;
+    let roles: Vec<_> = config.roles.iter().map(|role| role.name()).collect();
+    context.screen.news(&format!("  would start a node in {}", dir.display()));
+    context.screen.text(&fields([
+        ("roles", roles.join(", ")),
+        ("listen", config.listen.join(" ")),
+        ("bootstrap", config.bootstrap.join(" ")),
+        ("api", format!("http://{}", config.api)),
+    ]))?;
+    Ok(Exit::SUCCESS)
+}
+
+/// Adds what the flags say: they win.
+fn configure(context: &Context, args: &UpArgs, mut settings: Settings) -> Result<Config, CliError> {
+    let list = |text: &str| {
+        Value::List(
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect(),
+        )
+    };
+    let flags = [
+        (
+            "p2p.listen",
+            "--listen",
+            (!args.listen.is_empty()).then(|| Value::List(args.listen.clone())),
+        ),
+        (
+            "p2p.bootstrap",
+            "--bootstrap",
+            (!args.bootstrap.is_empty()).then(|| Value::List(args.bootstrap.clone())),
+        ),
+        ("api.listen", "--api", context.globals().api.clone().map(Value::Text)),
+        ("mesh.auto_approve", "--auto-approve", args.auto_approve.then_some(Value::Flag(true))),
+        ("roles", "--roles", args.roles.as_deref().map(list)),
+        ("roles", "--mode", args.mode.map(|mode| list(&mode.roles.join(",")))),
+        ("name", "--name", args.name.clone().map(Value::Text)),
+        ("limits.slots", "--slots", args.slots.map(|slots| Value::Number(slots.into()))),
+        ("limits.memory", "--memory", args.memory.clone().map(Value::Text)),
+        (
+            "log.format",
+            "--log-format",
+            args.log_format.map(|format| Value::Text(format!("{format:?}").to_ascii_lowercase())),
+        ),
+    ];
+    for (name, flag, value) in flags {
+        if let Some(value) = value {
+            settings.set_flag(name, value, flag);
+        }
+    }
+    Ok(Config::try_from(&settings)?)
+}
+
+/// Starts the same command again, without a terminal, and waits until it says that it is ready.
+async fn detach(context: &Context, home: &Home) -> Result<Exit, CliError> {
+    let path = home.log_file();
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+    let mut log = log.map_err(|error| {
+        CliError::new(ErrorCode::DataDirUnusable, format!("{}: {error}", path.display()))
+    })?;
+    let begin = log.seek(SeekFrom::End(0)).unwrap_or(0);
+    let broken =
+        |error: io::Error| CliError::internal(format!("the node could not be started: {error}"));
+    let program = std::env::current_exe().map_err(broken)?;
+    let mut child = tokio::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .arg("--detached")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .map_err(broken)?;
+    let stdout =
+        child.stdout.take().ok_or_else(|| CliError::internal("a child process has no output"))?;
+    let mut lines = BufReader::new(stdout).lines();
+    let within = context.timeout().unwrap_or(READY_WITHIN);
+    let ready = async {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if line.starts_with("ready ") {
+                return Some(line);
+            }
+        }
+        None
+    };
+    match tokio::time::timeout(within, ready).await {
+        Ok(Some(line)) => {
+            context.screen.text(&format!("{line}\n"))?;
+            context.screen.success(&format!(
+                "Running in the background. Its log: {}   stop it: weft down",
+                path.display()
+            ));
+            Ok(Exit::SUCCESS)
+        }
+        Ok(None) => {
+            let status = child.wait().await.map_err(broken)?;
+            crate::cli::screen::write_stderr(&tail(&path, begin));
+            let code =
+                status.code().and_then(|code| u8::try_from(code).ok()).filter(|code| *code != 0);
+            Ok(Exit(code.unwrap_or(1)))
+        }
+        Err(_) => Err(CliError::new(
+            ErrorCode::Timeout,
+            format!("not ready after {}; it goes on starting", human::duration(within)),
+        )
+        .help(format!("see its log:  {}", path.display()))
+        .help("stop it:  weft down")),
+    }
+}
+
+/// The end of what was written to a log since `begin`.
+fn tail(path: &Path, begin: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let end = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(begin.max(end.saturating_sub(LOG_SHOWN_MAX))))?;
+        let mut bytes = Vec::new();
+        file.take(LOG_SHOWN_MAX).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+/// `weft down`. Returns when the node has stopped.
+///
+/// # Errors
+///
+/// `daemon-unreachable` if none runs; `timeout` if it does not stop.
+pub async fn down(context: &Context) -> Result<Exit, CliError> {
+    let dir = context.data_dir()?;
+    let target = Target::choose(context.globals().api.as_deref(), &dir)?;
+    let is_local = target == Target::Unix(dir.join("weft.sock"));
+    let mut client = Client::new(target);
+    if context.dry_run() {
+        client.text("/livez").await?;
+        context.screen.news(&format!("  would stop the node in {}", dir.display()));
+        return Ok(Exit::SUCCESS);
+    }
+    let going: ShuttingDown = client.post("/api/v1/local/shutdown", None::<&()>).await?;
+    if going.tasks_running > 0 {
+        let tasks = human::plural(u64::from(going.tasks_running), "task", "tasks");
+        context.screen.news(&format!("  waiting for {tasks} to end or to be handed back"));
+    }
+    if is_local {
+        let home = Home::open(&dir)?;
+        let stopped = tokio::task::spawn_blocking(move || home.wait_unlocked());
+        let within = context.timeout().unwrap_or(STOP_WITHIN);
+        match tokio::time::timeout(within, stopped).await {
+            Ok(Ok(unlocked)) => unlocked?,
+            Ok(Err(error)) => return Err(CliError::internal(error.to_string())),
+            Err(_) => {
+                return Err(CliError::new(ErrorCode::Timeout, "the node has not stopped in time")
+                    .help("its log says what it waits for; `weft down` again waits on"));
+            }
+        }
+    }
+    if context.screen.is_for_people() {
+        context.screen.success("Stopped");
+    } else {
+        context.screen.document(going, |_| String::new(), |_| String::new())?;
+    }
+    Ok(Exit::SUCCESS)
+}

@@ -1,0 +1,11 @@
+//! What each command does. Programs that are run have a module of their own, [`work`](super::work).
+
+pub mod about;
+pub mod config;
+pub mod credits;
+pub mod daemon;
+pub mod jobs;
+pub mod nodes;
+pub mod overview;
+pub mod receipts;
+pub mod show;

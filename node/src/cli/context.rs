@@ -1,0 +1,98 @@
+//! What every command has at hand.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use portal_api::ErrorCode;
+
+use super::{
+    args::Globals,
+    client::{Client, Target},
+    error::CliError,
+    screen::Screen,
+};
+use crate::home::Home;
+
+/// What every command has at hand.
+#[derive(Debug, Clone)]
+pub struct Context {
+    globals: Globals,
+    /// Where everything is printed.
+    pub screen: Screen,
+}
+
+impl Context {
+    /// The context that the flags make.
+    #[must_use]
+    pub fn new(globals: Globals) -> Self {
+        Self { screen: Screen::new(&globals), globals }
+    }
+
+    /// The flags.
+    #[must_use]
+    pub const fn globals(&self) -> &Globals {
+        &self.globals
+    }
+
+    /// Whether to say only what would be done.
+    #[must_use]
+    pub const fn dry_run(&self) -> bool {
+        self.globals.dry_run
+    }
+
+    /// How long this command may take.
+    #[must_use]
+    pub const fn timeout(&self) -> Option<Duration> {
+        self.globals.timeout
+    }
+
+    /// Where the data directory is, whether it exists or not.
+    ///
+    /// # Errors
+    ///
+    /// If nothing says so.
+    pub fn data_dir(&self) -> Result<PathBuf, CliError> {
+        let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+        Ok(Home::resolve(self.globals.data_dir.as_deref(), variable)?)
+    }
+
+    /// A client of the node that the flags name.
+    ///
+    /// # Errors
+    ///
+    /// If they name none.
+    pub fn client(&self) -> Result<Client, CliError> {
+        let target = Target::choose(self.globals.api.as_deref(), &self.data_dir()?)?;
+        Ok(Client::new(target))
+    }
+
+    /// Asks for a yes. Without a terminal, or with `--no-input`, there is nobody to ask.
+    ///
+    /// # Errors
+    ///
+    /// `usage` where nobody can be asked; `interrupted` if the answer is no.
+    pub fn confirm(&self, question: &str) -> Result<(), CliError> {
+        if self.globals.yes {
+            return Ok(());
+        }
+        if self.globals.no_input || !io::stdin().is_terminal() {
+            return Err(CliError::new(
+                ErrorCode::Usage,
+                format!("{question} Nobody can be asked here"),
+            )
+            .help("say yes beforehand with --yes"));
+        }
+        super::screen::write_stderr(&format!("{question} [y/N] "));
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        let read = io::stdin().read_line(&mut answer);
+        if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(CliError::new(ErrorCode::Interrupted, "not confirmed; nothing was changed"))
+        }
+    }
+}

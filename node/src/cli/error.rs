@@ -1,0 +1,203 @@
+//! What a person is told when something does not work: what, why, and the way out.
+
+use std::{error::Error, io, path::Path};
+
+use portal_api::{ErrorCode, Problem};
+
+use super::exit::Exit;
+use crate::home::{ConfigError, HomeError};
+
+/// A command did not do what was asked.
+#[derive(Debug)]
+pub struct CliError {
+    problem: Problem,
+    help: Vec<String>,
+}
+
+impl CliError {
+    /// An error with a sentence that says what exactly.
+    #[must_use]
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { problem: Problem::new(code, detail), help: Vec::new() }
+    }
+
+    /// Adds a way out, before the general one of the code.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// A file that was named cannot be read.
+    #[must_use]
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        Self::new(ErrorCode::FileUnreadable, format!("{}: {}", path.display(), sentence(error)))
+    }
+
+    /// A file or directory for results cannot be written.
+    #[must_use]
+    pub fn unwritable(path: &Path, error: &io::Error) -> Self {
+        Self::new(ErrorCode::OutputUnwritable, format!("{}: {}", path.display(), sentence(error)))
+    }
+
+    /// Something that the program takes for granted does not hold.
+    #[must_use]
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Internal, detail)
+    }
+
+    /// What kind of error.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.problem.code
+    }
+
+    /// What the shell sees.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        Exit(self.problem.code.exit_code())
+    }
+
+    /// What is printed on standard error.
+    ///
+    /// ```text
+    /// Error: insufficient-credits
+    ///
+    ///   × 4.20 cr are needed, and 1.05 cr can be spent
+    ///   help: Lower `--max-credits` …
+    ///   more: weft explain insufficient-credits
+    /// ```
+    #[must_use]
+    pub fn render(&self) -> String {
+        let code = self.problem.code;
+        let mut text = format!("Error: {code}\n\n  × {}\n", indent(&self.problem.detail, "    "));
+        for candidate in &self.problem.extras.candidates {
+            text.push_str(&format!("    candidate: {candidate}\n"));
+        }
+        for check in self.problem.extras.checks.iter().filter(|check| !check.good) {
+            text.push_str(&format!("    {}: {}\n", check.name, check.detail));
+        }
+        let general = [code.help().to_owned()];
+        let help = if self.help.is_empty() { general.as_slice() } else { self.help.as_slice() };
+        for (at, line) in help.iter().enumerate() {
+            let label = if at == 0 { "help:" } else { "  or:" };
+            text.push_str(&format!("  {label} {}\n", indent(line, "        ")));
+        }
+        if let (ErrorCode::Internal, Some(request)) = (code, &self.problem.extras.request_id) {
+            text.push_str(&format!("  request: {request}\n"));
+        }
+        text.push_str(&format!("  more: weft explain {code}\n"));
+        text
+    }
+}
+
+fn indent(text: &str, by: &str) -> String {
+    text.trim_end().replace('\n', &format!("\n{by}"))
+}
+
+/// What the operating system says, without the number that Rust adds.
+fn sentence(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = match cause.downcast_ref::<io::Error>() {
+            Some(error) => sentence(error),
+            None => cause.to_string(),
+        };
+        text.push_str(": ");
+        text.push_str(&cause_text);
+        source = cause.source();
+    }
+    text
+}
+
+impl From<Problem> for CliError {
+    fn from(problem: Problem) -> Self {
+        Self { problem, help: Vec::new() }
+    }
+}
+
+impl From<HomeError> for CliError {
+    fn from(error: HomeError) -> Self {
+        let detail = chain(&error);
+        match &error {
+            HomeError::Locked { .. } => Self::new(ErrorCode::AlreadyRunning, detail),
+            HomeError::Missing { dir } => Self::new(ErrorCode::DataDirUnusable, detail)
+                .help(format!("make one:      weft init --data-dir {}", dir.display()))
+                .help("or start it:   weft up"),
+            HomeError::Exposed { dir, .. } => Self::new(ErrorCode::DataDirUnusable, detail)
+                .help(format!("keep it for yourself:  chmod 700 {}", dir.display())),
+            HomeError::KeyExposed { path, .. } => Self::new(ErrorCode::DataDirUnusable, detail)
+                .help(format!("keep it for yourself:  chmod 600 {}", path.display())),
+            HomeError::BadKey { path } => {
+                Self::new(ErrorCode::DataDirUnusable, detail).help(format!(
+                    "restore it from a backup, or move it away to make a new one: {}",
+                    path.display()
+                ))
+            }
+            HomeError::Nowhere
+            | HomeError::NotADirectory { .. }
+            | HomeError::Io { .. }
+            | HomeError::Entropy => Self::new(ErrorCode::DataDirUnusable, detail),
+        }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(ErrorCode::ConfigInvalid, chain(&error))
+    }
+}
+
+/// An error of a node that starts or runs.
+impl From<anyhow::Error> for CliError {
+    fn from(error: anyhow::Error) -> Self {
+        let error = match error.downcast::<Problem>() {
+            Ok(problem) => return problem.into(),
+            Err(error) => error,
+        };
+        let error = match error.downcast::<HomeError>() {
+            Ok(home) => return home.into(),
+            Err(error) => error,
+        };
+        Self::internal(format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_and_the_way_out() {
+        let mut problem = Problem::new(ErrorCode::NotFound, "there is no job `abc`");
+        problem.extras.candidates = vec!["abcd0123".to_owned()];
+        assert_eq!(
+            CliError::from(problem).render(),
+            "Error: not-found\n\n  × there is no job `abc`\n    candidate: abcd0123\n  help: Lists show what there is: \
+             `weft job list`, `weft node list`, `weft receipt list`.\n  more: weft explain not-found\n"
+        );
+    }
+
+    #[test]
+    fn the_causes_of_an_error_are_told_once() {
+        let error = HomeError::io("creating", "/nowhere")(io::Error::from_raw_os_error(13));
+        assert_eq!(
+            CliError::from(error).problem.detail,
+            "creating /nowhere failed: Permission denied"
+        );
+    }
+
+    #[test]
+    fn a_problem_keeps_its_code_on_its_way_through_the_node() {
+        let error = anyhow::Error::from(Problem::new(ErrorCode::PortInUse, "127.0.0.1:4304"));
+        assert_eq!(CliError::from(error).code(), ErrorCode::PortInUse);
+        assert_eq!(CliError::from(anyhow::anyhow!("oops")).exit(), Exit(1));
+    }
+}

@@ -1,0 +1,35 @@
+//! The log of a node: on standard error, for people or for machines.
+
+use std::io::{self, IsTerminal as _};
+
+use portal_api::ErrorCode;
+use tracing_subscriber::EnvFilter;
+
+use super::error::CliError;
+use crate::home::{Config, LogFormat};
+
+/// Begins to log. `WEFT_LOG` beats `RUST_LOG`, which beats the configuration; `-v` means `debug`, `-vv` `trace`.
+///
+/// # Errors
+///
+/// `config-invalid` if the filter is none.
+pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
+    let from_environment =
+        ["WEFT_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
+    let filter = match (verbosity, from_environment) {
+        (0, Some(filter)) => filter,
+        (0, None) => config.log_level.clone(),
+        (1, _) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
+        (_, _) => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(|error| {
+        CliError::new(ErrorCode::ConfigInvalid, format!("the log level `{filter}`: {error}"))
+            .help("levels: error, warn, info, debug, trace")
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let begun = match config.log_format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    begun.map_err(|error| CliError::internal(error.to_string()))
+}
