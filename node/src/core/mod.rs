@@ -4,6 +4,7 @@
 
 pub mod adverts;
 pub mod dispatch;
+pub mod reduce;
 pub mod scheduler;
 pub mod transitions;
 pub mod worker;
