@@ -121,6 +121,13 @@ async fn every_failure_of_the_node_is_a_problem_document() {
 }
 
 #[tokio::test]
+async fn a_code_that_has_no_status_is_a_bug_that_keeps_its_words() {
+    let router = socket(Fake::Fails(Problem::new(ErrorCode::Interrupted, "broken off")));
+    let problem = get(&router, "/api/v1/status").await.assert_problem("internal");
+    assert_eq!(problem["detail"], "interrupted: broken off");
+}
+
+#[tokio::test]
 async fn every_bug_of_the_node_is_a_problem_document() {
     let router = socket(Fake::Panics);
     for (method, path, _) in all() {
@@ -135,10 +142,8 @@ async fn every_bug_of_the_node_is_a_problem_document() {
 async fn every_route_of_a_node_that_hangs_ends_in_time() {
     let router = socket(Fake::Hangs(Arc::default()));
     for (method, path, _) in all() {
-        // Only the store knows how long it needs to make a blob durable, and the probes have limits of their own.
-        if is_always_well(&path)
-            || matches!(path.as_str(), "/readyz" | "/healthz" | "/api/v1/blobs")
-        {
+        // Only the store knows how long it needs to make a blob durable.
+        if is_always_well(&path) || path == "/api/v1/blobs" {
             continue;
         }
         assert_problem(&method, &ask(&router, &method, &path).await, "timeout");
