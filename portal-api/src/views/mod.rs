@@ -5,8 +5,11 @@
 //! integers in millionths (`_ucr`). Within `weft/v1` fields are only added; readers ignore those they do not
 //! know.
 
+mod blob;
 mod credits;
 mod document;
+mod explain;
+mod health;
 mod job;
 mod node;
 mod receipt;
@@ -14,15 +17,18 @@ mod receipt_file;
 mod status;
 mod submit;
 mod task;
+mod version;
 
+pub use blob::Blob;
 pub use credits::{Balance, HistoryEntry, LedgerList, LedgerPoint};
 pub use document::{API_VERSION, Document, Kind, List, ListKind};
-pub use job::{Explain, Job, Obstacle, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
+pub use explain::{Explain, Obstacle};
+pub use health::{Check, Health, ShuttingDown};
+pub use job::{Job, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
 pub use node::{Decision, Identity, Node, Peer};
 pub use receipt::{Receipt, ReceiptDetail};
 pub use receipt_file::{BadReceiptFile, ReceiptFile};
-pub use status::{
-    Blob, Check, Credit, Health, Mesh, OpenWork, Sharing, ShuttingDown, Status, Version,
-};
+pub use status::{Credit, Mesh, OpenWork, Sharing, Status};
 pub use submit::{Limits, Plan, ScopeName, SubmitRequest};
 pub use task::{JobResults, Output, OutputFile, Stream, Task, TaskResult};
+pub use version::Version;

@@ -1,7 +1,7 @@
-//! This node and its mesh at a glance, and whether it is well.
+//! This node and its mesh at a glance.
 
 use protocol::{
-    ids::{AccountId, Hash, MeshId, NodeId},
+    ids::{AccountId, MeshId, NodeId},
     units::Credits,
     wire::{
         advert::Isolation,
@@ -129,91 +129,4 @@ pub struct Sharing {
     /// How well guests are isolated: `A`, `B` or `C`.
     #[serde(with = "names")]
     pub isolation: Isolation,
-}
-
-/// Whether a node is well, and why not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Whether it can be given requests: all checks are good.
-    pub ready: bool,
-    /// What was looked at.
-    pub checks: Vec<Check>,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// What: a stable name, like `ledger` or `leader`.
-    pub name: String,
-    /// Whether it is good.
-    pub good: bool,
-    /// For people.
-    pub detail: String,
-}
-
-impl Health {
-    /// Ready if all checks are good.
-    #[must_use]
-    pub fn of(checks: Vec<Check>) -> Self {
-        Self { ready: checks.iter().all(|check| check.good), checks }
-    }
-}
-
-impl Kind for Health {
-    const KIND: &'static str = "Health";
-}
-
-/// What is running.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
-    /// The software version.
-    pub version: String,
-    /// The protocol version.
-    pub protocol: u16,
-    /// The operating system that it was built for.
-    pub os: String,
-    /// The instruction set that it was built for.
-    pub arch: String,
-}
-
-impl Version {
-    /// That of this build: all crates of the workspace have one version.
-    #[must_use]
-    pub fn of_this_build() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: protocol::wire::VERSION,
-            os: std::env::consts::OS.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-        }
-    }
-}
-
-impl Kind for Version {
-    const KIND: &'static str = "Version";
-}
-
-/// Some content that the node keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob {
-    /// Its BLAKE3 hash.
-    #[serde(with = "text")]
-    pub hash: Hash,
-    /// Its length.
-    pub bytes: u64,
-}
-
-impl Kind for Blob {
-    const KIND: &'static str = "Blob";
-}
-
-/// The node is going down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShuttingDown {
-    /// Tasks of others that it finishes or hands back first.
-    pub tasks_running: u32,
-}
-
-impl Kind for ShuttingDown {
-    const KIND: &'static str = "ShuttingDown";
 }
