@@ -5,6 +5,7 @@ use std::{env, fs, path::Path};
 use portal_api::views::{Document, Kind, LedgerList, List, ReceiptFile};
 use protocol::wire::view::ReceiptProof;
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::samples;
 
@@ -25,6 +26,25 @@ where
     assert_eq!(text, golden, "{name}");
     let read: Document<T> = serde_json::from_str(&golden).unwrap();
     assert_eq!(read, document, "{name} reads back");
+    let newer = with_more_fields(serde_json::from_str(&golden).unwrap());
+    let read: Document<T> = serde_json::from_value(newer).unwrap();
+    assert_eq!(read, document, "{name} of a newer node reads as before");
+}
+
+/// The document as a newer node may write it: every object has a field that this build does not know.
+fn with_more_fields(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            // `reduce` is one of a set of choices, not an object with fields.
+            let more = |(name, value)| {
+                if name == "reduce" { (name, value) } else { (name, with_more_fields(value)) }
+            };
+            let known = fields.into_iter().map(more);
+            Value::Object(known.chain([("brand_new".to_owned(), Value::Bool(true))]).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(with_more_fields).collect()),
+        plain @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => plain,
+    }
 }
 
 #[test]
