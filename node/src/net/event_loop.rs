@@ -38,6 +38,7 @@ use super::{
 mod commands;
 mod connections;
 mod hearing;
+mod lookup;
 mod mesh;
 
 /// How often deadlines are looked at.
@@ -143,6 +144,7 @@ pub(super) fn start_on(
         peers: Peers::default(),
         unsaid: BTreeMap::new(),
         redial: Redial::new(seed),
+        lookups: lookup::Lookups::default(),
         joined: None,
         members: BTreeSet::new(),
         stale_since: None,
@@ -177,6 +179,7 @@ pub struct NetTask {
     /// Comings and goings that the node has not been told, because its queue was full.
     unsaid: BTreeMap<NodeId, bool>,
     redial: Redial,
+    lookups: lookup::Lookups,
     joined: Option<Joined>,
     members: BTreeSet<NodeId>,
     /// Since when there are connections that a newly approved peer has to make anew.
@@ -283,7 +286,7 @@ impl NetTask {
                 self.complete(done);
             }
             Event::Tick => self.tick(),
-            Event::Commanded(command) => self.obey(command),
+            Event::Commanded(command) => self.obey_or_look(command),
             Event::Swarm(event) => {
                 self.shell.metrics.record(&event);
                 self.on_swarm(event);
@@ -300,6 +303,7 @@ impl NetTask {
         self.lease.expire(now);
         self.result.expire(now);
         self.client.expire(now);
+        self.stop_looking(now);
         self.regate(now);
     }
 

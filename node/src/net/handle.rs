@@ -137,6 +137,28 @@ pub(super) enum Command {
     Client(Box<Call<ClientRequest, ClientResponse>>),
 }
 
+impl Command {
+    /// The member that it is for, if it is for one.
+    pub(super) fn member(&self) -> Option<NodeId> {
+        match self {
+            Self::OpenBlobs(to, _) => Some(*to),
+            Self::Heartbeat(call) => Some(call.to),
+            Self::Lease(call) => Some(call.to),
+            Self::Result(call) => Some(call.to),
+            Self::Client(call) => Some(call.to),
+            Self::Peers(_)
+            | Self::ListenAddresses(_)
+            | Self::Connect(..)
+            | Self::JoinMesh(..)
+            | Self::SetMembers(..)
+            | Self::SetTargets(_)
+            | Self::Publish(..)
+            | Self::Hello(_)
+            | Self::Enroll(_) => None,
+        }
+    }
+}
+
 /// The rest of the node's way to the network. Cheap to clone.
 ///
 /// Every method waits while [`COMMANDS_MAX`](self) commands wait for the task, and fails with `Stopped` when the

@@ -5,13 +5,10 @@ use std::time::Duration;
 use libp2p::{
     PeerId, StreamProtocol,
     kad::{
-        self, BucketInserts, Config, Mode, StoreInserts,
+        self, BucketInserts, Config, Mode, QueryId, StoreInserts,
         store::{MemoryStore, MemoryStoreConfig},
     },
 };
-
-/// Queries under way, at most.
-const QUERIES_MAX: usize = 8;
 
 /// Kademlia with a store that stays empty.
 pub(super) type Behaviour = kad::Behaviour<MemoryStore>;
@@ -41,10 +38,7 @@ pub(super) fn behaviour(local: PeerId, protocol: StreamProtocol) -> Behaviour {
     kad
 }
 
-/// Looks for a peer whose addresses are not known. What is found comes as an event. Does nothing while as many
-/// are looked for as may be.
-pub(super) fn look_for(kad: &mut Behaviour, peer: PeerId) {
-    if kad.iter_queries().count() < QUERIES_MAX {
-        kad.get_closest_peers(peer);
-    }
+/// Asks those who are near a peer where it is. Answers come as events.
+pub(super) fn look_for(kad: &mut Behaviour, peer: PeerId) -> QueryId {
+    kad.get_closest_peers(peer)
 }

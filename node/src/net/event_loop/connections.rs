@@ -163,10 +163,8 @@ impl NetTask {
         }
         let Some(node) = peer.as_ref().and_then(from_peer_id) else { return };
         self.redial(redial::Input::Failed(node));
-        if let (DialError::NoAddresses, true, Some(peer)) = (error, self.is_member(&node), peer)
-            && let Some(mesh) = self.swarm.behaviour_mut().mesh.inner_mut()
-        {
-            super::super::kademlia::look_for(&mut mesh.kad, peer);
+        if !matches!(error, DialError::DialPeerConditionFalse(_)) {
+            self.lookups.lost(&node);
         }
     }
 

@@ -204,17 +204,21 @@ impl NetTask {
 
     fn on_kad(&mut self, event: kad::Event) {
         self.shell.metrics.record(&event);
-        let kad::Event::OutboundQueryProgressed {
-            result: kad::QueryResult::GetClosestPeers(Ok(found)),
-            ..
-        } = event
-        else {
-            return;
-        };
-        for peer in found.peers {
-            if let Some(node) = from_peer_id(&peer.peer_id).filter(|node| self.is_member(node)) {
-                self.add_addresses(node, peer.addrs.into_iter());
+        let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
+        if let kad::QueryResult::GetClosestPeers(found) = result {
+            let peers = match found {
+                Ok(found) => found.peers,
+                Err(kad::GetClosestPeersError::Timeout { peers, .. }) => peers,
+            };
+            for peer in peers {
+                if let Some(node) = from_peer_id(&peer.peer_id).filter(|node| self.is_member(node))
+                {
+                    self.add_addresses(node, peer.addrs.into_iter());
+                }
             }
+        }
+        if step.last {
+            self.looked(id);
         }
     }
 }

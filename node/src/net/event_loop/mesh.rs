@@ -31,6 +31,7 @@ impl NetTask {
         members.remove(&self.local);
         let allowed = members.iter().map(to_peer_id).collect();
         self.members = members;
+        self.lookups.retain(&self.members);
         let gate = &mut self.swarm.behaviour_mut().mesh;
         gate.set_allowed(allowed);
         if let Some(mesh) = gate.inner_mut() {
@@ -76,6 +77,10 @@ impl NetTask {
         addresses: impl Iterator<Item = Multiaddr>,
     ) {
         let peer = to_peer_id(&node);
+        let mut addresses = addresses.peekable();
+        if addresses.peek().is_some() {
+            self.lookups.found(node);
+        }
         for address in addresses.take(protocol::limits::ADDRESSES_MAX) {
             self.swarm.add_peer_address(peer, address);
         }

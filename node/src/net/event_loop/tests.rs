@@ -373,6 +373,23 @@ async fn strangers_get_no_blobs() {
 }
 
 #[tokio::test]
+async fn members_who_never_met_find_each_other_through_a_third() {
+    let (hub, one, mut other) = (node(1).await, node(2).await, node(3).await);
+    let all = [&hub, &one, &other];
+    for node in all {
+        node.join(&all).await;
+    }
+    one.connect(&hub).await;
+    other.connect(&hub).await;
+    let to = other.id;
+    let asking = until(async || one.handle.lease(to, withdraw()).await.ok());
+    let answering =
+        other.next(only!(Inbound::Lease { respond, .. } => respond.respond(LeaseResponse::Done)));
+    let (answer, ()) = tokio::join!(asking, answering);
+    assert_eq!(answer, LeaseResponse::Done);
+}
+
+#[tokio::test]
 async fn connecting_says_what_is_wrong() {
     let (one, other) = (node(1).await, node(2).await);
     let nobody = one.handle.connect("/memory/18446744073709551615".parse().unwrap()).await;
