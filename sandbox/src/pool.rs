@@ -203,6 +203,12 @@ impl Pool {
         self.shared.compiling.artifact(module, source).await.map(|_| ())
     }
 
+    /// The ids of the processes that wait for work.
+    #[must_use]
+    pub fn idle_processes(&self) -> Vec<u32> {
+        self.shared.idle.processes()
+    }
+
     /// Ends all processes that wait for work.
     pub fn clear(&self) {
         self.shared.idle.clear();

@@ -56,7 +56,6 @@ pub(super) const fn units(quarters: u64) -> u64 {
 
 /// What one instruction costs, in quarters; `None` if it is not one that we run.
 #[rustfmt::skip]
-#[expect(clippy::too_many_lines, reason = "one table")]
 #[expect(clippy::wildcard_enum_match_arm, reason = "what is not listed is not run")]
 pub(super) fn operator(operator: &Operator<'_>) -> Option<Quarters> {
     use Operator as O;

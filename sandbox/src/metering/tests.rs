@@ -71,7 +71,7 @@ samples! {
 
 macro_rules! table {
     ($(@$proposal:ident $op:ident $({ $($arg:ident: $argty:ty),* })? => $visit:ident ($($ann:tt)*))*) => {{
-        let mut operators = Vec::new();
+        let mut operators = Vec::with_capacity(256);
         $(table!(one operators @$proposal $op $({ $($arg: $argty),* })?);)*
         operators
     }};

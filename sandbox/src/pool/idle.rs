@@ -44,6 +44,12 @@ impl Idle {
         runners.drain(..excess);
     }
 
+    /// The process ids of all.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        runners.iter().filter_map(|(_, runner)| runner.process()).collect()
+    }
+
     /// Ends all.
     pub(super) fn clear(&self) {
         self.runners.lock().unwrap_or_else(PoisonError::into_inner).clear();

@@ -4,7 +4,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::net::UnixStream as StdUnixStream},
     path::Path,
-    process::{ExitStatus, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
@@ -209,6 +209,11 @@ impl Runner {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The id of the process; `None` once it was seen to have ended.
+    pub(super) fn process(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Ends the process, and adds what it said last to `detail`.
     pub(super) async fn last_words(&mut self, detail: String) -> String {
         // Before the kill: what it died of must be its own doing.
@@ -221,7 +226,7 @@ impl Runner {
                 tracing::debug!(%error, "the last words of a runner were not heard");
             }
         }
-        let own = own.map(|status| format!(" ({})", describe(status))).unwrap_or_default();
+        let own = own.map(|status| format!(" ({})", status)).unwrap_or_default();
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         if said.is_empty() { format!("{detail}{own}") } else { format!("{detail}{own}: {said}") }
     }
@@ -285,18 +290,15 @@ fn length(bytes: &[u8]) -> u64 {
 
 #[expect(clippy::needless_pass_by_value, reason = "used as `map_err(gone)`")]
 fn gone(error: io::Error) -> Broken {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionReset => Broken::crashed("the runner died"),
-        _ => Broken::crashed(format!("the runner cannot be talked to: {error}")),
+    let died =
+        [io::ErrorKind::UnexpectedEof, io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+    if died.contains(&error.kind()) {
+        Broken::crashed("the runner died")
+    } else {
+        Broken::crashed(format!("the runner cannot be talked to: {error}"))
     }
 }
 
 fn out_of_turn() -> Broken {
     Broken::crashed("the runner answered something else")
-}
-
-fn describe(status: ExitStatus) -> String {
-    status.to_string()
 }

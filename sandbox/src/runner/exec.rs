@@ -32,6 +32,7 @@ pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error>
     if priority == Priority::Idle {
         jail::give_way().map_err(Error::Jail)?;
     }
+    let executor = Executor { program, facts, watchdog };
     socket.reply(&Reply::Loaded { grade: jail::grade() }, &[])?;
     while let Some(order) = socket.order()? {
         let Order::Run(header) = order else { return Err(Error::WrongOrder) };
@@ -40,7 +41,7 @@ pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error>
         for (_, bytes) in &header.files {
             files.push(socket.bulk(*bytes)?);
         }
-        let (done, output) = run(&program, facts, &watchdog, *header, stdin, files)?;
+        let (done, output) = executor.run(*header, stdin, files)?;
         let mut bulk = vec![output.stdout.as_slice(), output.stderr.as_slice()];
         bulk.extend(output.files.iter().map(|(_, content)| content.as_slice()));
         socket.reply(&Reply::Done(Box::new(done)), &bulk)?;
@@ -54,50 +55,68 @@ fn load(artifact: Vec<u8>, facts: Facts) -> Result<Program, String> {
     unsafe { Program::load(artifact, facts) }.map_err(|error| error.to_string())
 }
 
-fn run(
-    program: &Program,
+/// A loaded module and who watches it.
+struct Executor {
+    program: Program,
     facts: Facts,
-    watchdog: &Watchdog,
-    header: RunHeader,
-    stdin: Vec<u8>,
-    contents: Vec<Vec<u8>>,
-) -> Result<(DoneHeader, Output), Error> {
-    let limits = header.limits;
-    if facts.memory_min > limits.memory {
-        let text = format!(
-            "the module needs {} pages of memory at its start, but the task may have {}",
-            facts.memory_min.0, limits.memory.0
-        );
-        return Ok(ended(Outcome::Refused, text));
-    }
-    let input_bytes =
-        header.files.iter().fold(header.stdin_bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
-    let bound = [limits.memory.bytes(), input_bytes, limits.output_bytes.saturating_mul(2)];
-    jail::limit_memory(bound.into_iter().fold(OWN_BYTES, u64::saturating_add))
-        .map_err(Error::Jail)?;
+    watchdog: Watchdog,
+}
 
-    let paths = header.files.into_iter().map(|(path, _)| path);
-    let start = Start {
-        given: Given {
-            args: header.args,
-            env: header.env,
-            stdin: Arc::from(stdin),
-            files: paths.zip(contents.into_iter().map(Arc::from)).collect(),
-            seed: header.seed,
-            output_bytes_max: limits.output_bytes,
-            fuel_max: limits.fuel.0,
-        },
-        fuel: limits.fuel,
-        memory: limits.memory,
-    };
-    #[expect(clippy::disallowed_methods, reason = "the runner's shell is where time comes from")]
-    let began = Instant::now();
-    let ran = program.run(start, |interrupter| watchdog.arm(began, limits.timeout(), interrupter));
-    watchdog.disarm();
-    Ok(match ran {
-        Ok(ran) => finished(ran, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX)),
-        Err(error) => ended(Outcome::Indeterminate(Interruption::InputMissing), error.to_string()),
-    })
+impl Executor {
+    fn run(
+        &self,
+        header: RunHeader,
+        stdin: Vec<u8>,
+        contents: Vec<Vec<u8>>,
+    ) -> Result<(DoneHeader, Output), Error> {
+        let limits = header.limits;
+        if self.facts.memory_min > limits.memory {
+            let text = format!(
+                "the module needs {} pages of memory at its start, but the task may have {}",
+                self.facts.memory_min.0, limits.memory.0
+            );
+            return Ok(ended(Outcome::Refused, text));
+        }
+        let input_bytes = header
+            .files
+            .iter()
+            .fold(header.stdin_bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let bound = [limits.memory.bytes(), input_bytes, limits.output_bytes.saturating_mul(2)];
+        jail::limit_memory(bound.into_iter().fold(OWN_BYTES, u64::saturating_add))
+            .map_err(Error::Jail)?;
+
+        let paths = header.files.into_iter().map(|(path, _)| path);
+        let start = Start {
+            given: Given {
+                args: header.args,
+                env: header.env,
+                stdin: Arc::from(stdin),
+                files: paths.zip(contents.into_iter().map(Arc::from)).collect(),
+                seed: header.seed,
+                output_bytes_max: limits.output_bytes,
+                fuel_max: limits.fuel.0,
+            },
+            fuel: limits.fuel,
+            memory: limits.memory,
+        };
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the runner's shell is where time comes from"
+        )]
+        let began = Instant::now();
+        let ran = self
+            .program
+            .run(start, |interrupter| self.watchdog.arm(began, limits.timeout(), interrupter));
+        self.watchdog.disarm();
+        Ok(match ran {
+            Ok(ran) => {
+                finished(ran, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX))
+            }
+            Err(error) => {
+                ended(Outcome::Indeterminate(Interruption::InputMissing), error.to_string())
+            }
+        })
+    }
 }
 
 fn finished(mut ran: Ran, ran_us: u64) -> (DoneHeader, Output) {

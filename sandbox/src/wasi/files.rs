@@ -2,7 +2,7 @@
 
 use super::{
     abi::{Args, Errno, Failure, FileType, Memory, Meter, after, fdflags, rights},
-    host::{Descriptor, Host},
+    host::{Descriptor, Host, OpenFile},
     process::START,
     tree::{NodeId, Stat},
 };
@@ -255,9 +255,10 @@ impl Host {
                 }
             }
             Descriptor::File(file) => {
-                let start =
+                let position =
                     if file.appends() { self.tree.stat(file.node)?.size } else { file.position };
-                let end = self.write_buffers(args.word(0), start, &buffers, memory, meter)?;
+                let file = OpenFile { position, ..file };
+                let end = self.write_buffers(file, &buffers, memory, meter)?;
                 self.file_mut(args.word(0))?.position = end;
             }
             Descriptor::Directory { .. } => return Err(Errno::IsDirectory.into()),
@@ -275,25 +276,24 @@ impl Host {
         let buffers = memory.buffers(args.word(1), args.word(2))?;
         let total: u64 = buffers.iter().map(|(_, length)| u64::from(*length)).sum();
         meter.charge_bytes(total)?;
-        self.write_buffers(args.word(0), args.long(3), &buffers, memory, meter)?;
+        let file = *self.file_mut(args.word(0))?;
+        self.write_buffers(OpenFile { position: args.long(3), ..file }, &buffers, memory, meter)?;
         Ok(memory.put_word(args.word(4), u32::try_from(total).map_err(|_| Errno::Invalid)?)?)
     }
 
-    /// Writes buffers into a file from a position on; gives the position after them.
+    /// Writes buffers into a file from its position on; gives the position after them.
     fn write_buffers(
         &mut self,
-        number: u32,
-        start: u64,
+        file: OpenFile,
         buffers: &[(u32, u32)],
         memory: &Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<u64, Failure> {
-        let file = *self.file_mut(number)?;
         if !file.writable {
             return Err(Errno::BadDescriptor.into());
         }
         let total: u64 = buffers.iter().map(|(_, length)| u64::from(*length)).sum();
-        let end = start.checked_add(total).ok_or(Errno::Invalid)?;
+        let end = file.position.checked_add(total).ok_or(Errno::Invalid)?;
         if total == 0 {
             return Ok(end);
         }
@@ -301,7 +301,7 @@ impl Host {
         self.check_output(more)?;
         // A gap before the buffers is filled with zeros, which is work too.
         meter.charge_bytes(more.saturating_sub(total))?;
-        let mut position = start;
+        let mut position = file.position;
         for (at, length) in buffers {
             self.tree.write(file.node, position, memory.bytes(*at, *length)?)?;
             position = position.saturating_add(u64::from(*length));

@@ -1,0 +1,306 @@
+//! Tasks through real runner processes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use protocol::{
+    ids::{AccountId, Hash},
+    outcome::{Interruption, Outcome, Trap},
+    units::{Fuel, Pages},
+    wire::job::TaskLimits,
+};
+use sandbox::{
+    guests::example,
+    pool::{Config, Pool, Priority},
+    task::{ModuleSource, TaskDone, TaskRun},
+};
+
+const RUNNER: &str = env!("CARGO_BIN_EXE_weft-runner");
+
+struct Bench {
+    pool: Pool,
+    directory: tempfile::TempDir,
+}
+
+fn bench(slots: u16) -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let config = Config {
+        priority: Priority::Normal,
+        ..Config::new(PathBuf::from(RUNNER), directory.path().join("artifacts"), slots)
+    };
+    Bench { pool: Pool::new(config).unwrap(), directory }
+}
+
+fn task(wasm: &[u8], args: &[&str], stdin: &[u8]) -> TaskRun {
+    TaskRun {
+        module: Hash::of(wasm),
+        source: ModuleSource::Bytes(Arc::from(wasm)),
+        owner: AccountId([1; 32]),
+        args: args.iter().map(ToString::to_string).collect(),
+        env: Vec::new(),
+        stdin: Arc::from(stdin),
+        files: Vec::new(),
+        limits: TaskLimits::default(),
+        seed: [3; 32],
+    }
+}
+
+fn guest(name: &str, args: &[&str], stdin: &[u8]) -> TaskRun {
+    task(example(name).unwrap(), args, stdin)
+}
+
+fn wat(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+/// Everything of a result that must be the same everywhere.
+fn verifiable(done: TaskDone) -> TaskDone {
+    TaskDone { timings: Default::default(), ..done }
+}
+
+#[tokio::test]
+async fn a_program_runs_with_arguments_input_files_and_output() {
+    let bench = bench(1);
+    let done = bench.pool.run(guest("wordfreq", &[], b"to be or not to be")).await;
+    assert_eq!(done.outcome, Outcome::Exit(0), "{done:?}");
+    assert_eq!(done.stdout, b"{\"be\":2,\"not\":1,\"or\":1,\"to\":2}\n");
+    assert!(done.fuel.0 > 0 && done.peak.0 > 0);
+
+    let mut reduce = guest("wordfreq", &["reduce"], b"");
+    reduce.files = vec![
+        ("a/b.out".to_owned(), Arc::from(done.stdout)),
+        ("c.out".to_owned(), Arc::from(*b"{\"be\":40}")),
+    ];
+    let done = bench.pool.run(reduce).await;
+    assert_eq!(
+        String::from_utf8(done.stdout).unwrap(),
+        "{\"be\":42,\"not\":1,\"or\":1,\"to\":2}\n"
+    );
+
+    let done = bench.pool.run(guest("mandelbrot", &["40", "30"], b"")).await;
+    assert_eq!(done.outcome, Outcome::Exit(0));
+    assert_eq!(done.files.len(), 1);
+    assert_eq!(done.files[0].0, "mandelbrot.png");
+}
+
+#[tokio::test]
+async fn the_same_task_has_the_same_result_again_in_any_process() {
+    let first = bench(1).pool.run(guest("primes", &["50000"], b"")).await;
+    let bench = bench(1);
+    let second = bench.pool.run(guest("primes", &["50000"], b"")).await;
+    let warm = bench.pool.run(guest("primes", &["50000"], b"")).await;
+    assert_eq!(first.stdout, b"5133\n");
+    assert_eq!(verifiable(first), verifiable(second.clone()));
+    assert_eq!(verifiable(second), verifiable(warm));
+}
+
+#[tokio::test]
+async fn hostile_guests_are_stopped_at_their_limits() {
+    let bench = bench(1);
+    let limits = TaskLimits {
+        fuel: Fuel(400_000_000),
+        memory: Pages(512),
+        output_bytes: 1 << 20,
+        ..TaskLimits::default()
+    };
+    for (name, outcome) in [
+        ("hostile-loop", Outcome::OutOfFuel),
+        ("hostile-memory", Outcome::Exit(3)),
+        ("hostile-output", Outcome::OutputTooLarge),
+        ("hostile-trap", Outcome::Trap(Trap::Unreachable)),
+    ] {
+        let done = bench.pool.run(TaskRun { limits, ..guest(name, &[], b"") }).await;
+        assert_eq!(done.outcome, outcome, "{name}: {:?}", done.detail);
+        assert!(
+            done.fuel <= limits.fuel && done.peak <= limits.memory && done.stdout.len() <= 1 << 20
+        );
+        assert_eq!(done.fuel == limits.fuel, outcome == Outcome::OutOfFuel);
+    }
+}
+
+#[tokio::test]
+async fn a_task_over_its_time_is_stopped_within_three_tenths_of_a_second() {
+    let bench = bench(1);
+    bench
+        .pool
+        .prepare(
+            Hash::of(example("hostile-loop").unwrap()),
+            &guest("hostile-loop", &[], b"").source,
+        )
+        .await
+        .unwrap();
+    let limits = TaskLimits { fuel: Fuel(1 << 40), timeout_ms: 500, ..TaskLimits::default() };
+    let done = bench.pool.run(TaskRun { limits, ..guest("hostile-loop", &[], b"") }).await;
+    assert_eq!(done.outcome, Outcome::Indeterminate(Interruption::Timeout));
+    assert!(done.timings.ran >= Duration::from_millis(500), "{:?}", done.timings);
+    assert!(done.timings.ran < Duration::from_millis(800), "{:?}", done.timings);
+    assert!(done.fuel.0 > 0, "what it used is known: {done:?}");
+    // The process is still good.
+    let limits = TaskLimits { fuel: Fuel(1_000), ..TaskLimits::default() };
+    let done = bench.pool.run(TaskRun { limits, ..guest("hostile-loop", &[], b"") }).await;
+    assert_eq!(done.outcome, Outcome::OutOfFuel);
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_admitted_is_refused_with_the_reason() {
+    let bench = bench(1);
+    for again in [false, true] {
+        let done = bench.pool.run(task(b"not a module", &[], b"")).await;
+        assert_eq!(done.outcome, Outcome::Refused, "{again}");
+        assert!(done.detail.unwrap().contains("not a WebAssembly module"));
+    }
+    let big = wat(r#"(module (memory 3000) (func (export "_start")))"#);
+    let done = bench.pool.run(task(&big, &[], b"")).await;
+    assert_eq!(done.outcome, Outcome::Refused);
+    assert!(done.detail.unwrap().contains("3000 pages"));
+}
+
+#[tokio::test]
+async fn a_module_that_is_not_there_or_another_one_is_a_missing_input() {
+    let bench = bench(1);
+    let missing = Outcome::Indeterminate(Interruption::InputMissing);
+    let source = ModuleSource::File(Path::new("/no/such/module.wasm").to_owned());
+    let done = bench.pool.run(TaskRun { source, ..guest("primes", &[], b"") }).await;
+    assert_eq!(done.outcome, missing);
+    assert!(done.detail.unwrap().contains("/no/such/module.wasm"));
+    let done = bench.pool.run(TaskRun { module: Hash([0; 32]), ..guest("primes", &[], b"") }).await;
+    assert_eq!(done.outcome, missing);
+    let mut task = guest("primes", &[], b"");
+    task.files = vec![("../escape".to_owned(), Arc::from(*b"x"))];
+    let done = bench.pool.run(task).await;
+    assert_eq!(done.outcome, missing);
+    assert!(done.detail.unwrap().contains("../escape"));
+}
+
+/// Prints its arguments and its environment, with zeros between them.
+const ENVIRONMENT: &str = r#"(module
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")
+    (drop (call $sizes (i32.const 0) (i32.const 4)))
+    (drop (call $get (i32.const 1024) (i32.const 8192)))
+    (i32.store (i32.const 16) (i32.const 8192))
+    (i32.store (i32.const 20) (i32.load (i32.const 4)))
+    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24)))))"#;
+
+#[tokio::test]
+async fn nothing_of_the_hosts_environment_reaches_a_guest_or_its_process() {
+    let bench = bench(1);
+    assert!(std::env::vars_os().count() > 0);
+    let mut task = task(&wat(ENVIRONMENT), &[], b"");
+    task.env = vec![("GREETING".to_owned(), "hello".to_owned())];
+    let done = bench.pool.run(task).await;
+    assert_eq!(done.stdout, b"GREETING=hello\0");
+    // Where it may be read at all (not by ordinary users), it is empty.
+    let [pid] = bench.pool.idle_processes()[..] else { panic!("one warm runner") };
+    if let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) {
+        assert_eq!(String::from_utf8_lossy(&environment), "");
+    }
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_is_no_error_of_the_node_and_the_next_task_works() {
+    let bench = bench(1);
+    let limits = TaskLimits { fuel: Fuel(1 << 40), ..TaskLimits::default() };
+    let pool = bench.pool.clone();
+    let started = pool.run(TaskRun {
+        limits: TaskLimits { fuel: Fuel(1_000), ..limits },
+        ..guest("hostile-loop", &[], b"")
+    });
+    assert_eq!(started.await.outcome, Outcome::OutOfFuel);
+    let [pid] = pool.idle_processes()[..] else { panic!("one warm runner") };
+    let kill = async {
+        // Once the guest is at work, its process uses processor time.
+        let ticks = |pid: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+            stat.rsplit(") ").next().unwrap().split(' ').nth(11).unwrap().parse::<u64>().unwrap()
+        };
+        let before = ticks(pid);
+        while ticks(pid) < before + 5 {
+            tokio::task::yield_now().await;
+        }
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    };
+    let (done, ()) =
+        tokio::join!(pool.run(TaskRun { limits, ..guest("hostile-loop", &[], b"") }), kill);
+    assert_eq!(
+        done.outcome,
+        Outcome::Indeterminate(Interruption::RunnerCrashed),
+        "{:?}",
+        done.detail
+    );
+    let done = pool.run(guest("primes", &["10"], b"")).await;
+    assert_eq!(done.stdout, b"4\n");
+}
+
+#[tokio::test]
+async fn a_task_that_is_withdrawn_is_killed_and_its_slot_is_free() {
+    let bench = bench(1);
+    let limits = TaskLimits { fuel: Fuel(1 << 40), ..TaskLimits::default() };
+    let endless = bench.pool.run(TaskRun { limits, ..guest("hostile-loop", &[], b"") });
+    assert!(tokio::time::timeout(Duration::from_millis(300), endless).await.is_err());
+    assert_eq!(bench.pool.free_slots(), 1);
+    let done = bench.pool.run(guest("primes", &["100"], b"")).await;
+    assert_eq!(done.stdout, b"25\n");
+}
+
+#[tokio::test]
+async fn two_owners_never_share_a_process() {
+    let bench = bench(2);
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    let first = bench.pool.idle_processes();
+    bench.pool.run(TaskRun { owner: AccountId([2; 32]), ..guest("primes", &["10"], b"") }).await;
+    let both = bench.pool.idle_processes();
+    assert_eq!((first.len(), both.len()), (1, 2));
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    assert_eq!(bench.pool.idle_processes().len(), 2);
+}
+
+#[tokio::test]
+async fn a_damaged_artifact_is_compiled_again() {
+    let bench = bench(1);
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    bench.pool.clear();
+    for entry in std::fs::read_dir(bench.directory.path().join("artifacts")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some() {
+            std::fs::write(path, vec![0x90; 4_096]).unwrap();
+        }
+    }
+    let done = bench.pool.run(guest("primes", &["10"], b"")).await;
+    assert_eq!(done.stdout, b"4\n", "{:?}", done.detail);
+}
+
+#[tokio::test]
+async fn a_runner_that_is_not_there_is_one_clear_error() {
+    let directory = tempfile::tempdir().unwrap();
+    let config =
+        Config::new(directory.path().join("weft-runner"), directory.path().join("artifacts"), 1);
+    let error = Pool::new(config).unwrap_err().to_string();
+    assert!(error.contains("WEFT_RUNNER") && error.contains("weft-runner"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiny_tasks_are_cheap() {
+    const TASKS: u32 = 1_000;
+    let bench = bench(2);
+    let noop = wat(r#"(module (memory (export "memory") 1) (func (export "_start")))"#);
+    bench.pool.run(task(&noop, &[], b"")).await;
+    let began = tokio::time::Instant::now();
+    let lane = |pool: Pool, noop: Vec<u8>| async move {
+        for _ in 0..TASKS / 2 {
+            assert_eq!(pool.run(task(&noop, &[], b"")).await.outcome, Outcome::Exit(0));
+        }
+    };
+    tokio::join!(lane(bench.pool.clone(), noop.clone()), lane(bench.pool.clone(), noop.clone()));
+    let all = began.elapsed();
+    println!("{TASKS} tasks on two slots: {all:?}");
+    assert!(all < Duration::from_secs(20), "{all:?}");
+}
