@@ -5,7 +5,10 @@ use std::{error::Error, io, path::Path};
 use portal_api::{ErrorCode, Problem};
 
 use super::exit::Exit;
-use crate::home::{ConfigError, HomeError};
+use crate::{
+    app::AppError,
+    home::{ConfigError, HomeError},
+};
 
 /// A command did not do what was asked.
 #[derive(Debug)]
@@ -156,18 +159,44 @@ impl From<ConfigError> for CliError {
 }
 
 /// An error of a node that starts or runs.
-impl From<anyhow::Error> for CliError {
-    fn from(error: anyhow::Error) -> Self {
-        let error = match error.downcast::<Problem>() {
-            Ok(problem) => return problem.into(),
-            Err(error) => error,
-        };
-        let error = match error.downcast::<HomeError>() {
-            Ok(home) => return home.into(),
-            Err(error) => error,
-        };
-        Self::internal(format!("{error:#}"))
+impl From<AppError> for CliError {
+    fn from(error: AppError) -> Self {
+        let detail = chain(&error);
+        if causes(&error).any(|cause| cause.kind() == io::ErrorKind::AddrInUse) {
+            return Self::new(ErrorCode::PortInUse, detail);
+        }
+        match error {
+            AppError::NobodyCoordinates => Self::new(ErrorCode::Usage, detail),
+            AppError::Address(_) => Self::new(ErrorCode::ConfigInvalid, detail),
+            AppError::Blobs(_)
+            | AppError::Outbox(_)
+            | AppError::Ledger(_)
+            | AppError::Membership { .. }
+            | AppError::File { .. }
+            | AppError::SeveralMeshes(_)
+            | AppError::Damaged(_) => Self::new(ErrorCode::DataDirUnusable, detail),
+            AppError::Net(_)
+            | AppError::Api(_)
+            | AppError::Sandbox(_)
+            | AppError::Fatal(_)
+            | AppError::Found(_)
+            | AppError::FoundRejected(_)
+            | AppError::Ended(_) => Self::internal(detail),
+        }
     }
+}
+
+/// The errors of the operating system among the causes of an error, also those that wrap one another.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>() {
+            // `io::Error::source` skips the error that it wraps.
+            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    })
+    .filter_map(|error| error.downcast_ref::<io::Error>())
 }
 
 #[cfg(test)]
@@ -195,9 +224,13 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_keeps_its_code_on_its_way_through_the_node() {
-        let error = anyhow::Error::from(Problem::new(ErrorCode::PortInUse, "127.0.0.1:4304"));
-        assert_eq!(CliError::from(error).code(), ErrorCode::PortInUse);
-        assert_eq!(CliError::from(anyhow::anyhow!("oops")).exit(), Exit(1));
+    fn a_port_in_use_is_found_below_all_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("listening failed")]
+        struct Listening(#[source] io::Error);
+        let inner = io::Error::from(io::ErrorKind::AddrInUse);
+        let outer = Listening(io::Error::other(Listening(inner)));
+        assert!(causes(&outer).any(|cause| cause.kind() == io::ErrorKind::AddrInUse));
+        assert_eq!(chain(&outer), "listening failed: listening failed: address in use");
     }
 }

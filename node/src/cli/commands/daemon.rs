@@ -116,7 +116,13 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
             options.node()
         ));
     }
-    crate::app::up(options)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| CliError::internal(format!("the runtime did not start: {error}")))?;
+    let ended = runtime.block_on(Box::pin(crate::app::up(options)));
+    // Threads that still read or write a file are not waited for: everything that matters is on disk.
+    runtime.shutdown_background();
+    ended?;
     Ok(Exit::SUCCESS)
 }
 

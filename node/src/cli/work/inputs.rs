@@ -27,8 +27,8 @@ const MATCHING: MatchOptions = MatchOptions {
 };
 /// The longest line that `--by-line` takes, in bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// The longest standard input that comes through a pipe, in bytes. Larger ones come as files.
-const PIPE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// The longest input that is read into memory, in bytes: from a pipe, or for `weft exec`.
+const MEMORY_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A file that a pattern matched, and what its task is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,8 +157,7 @@ impl Inputs {
         }
         for path in files {
             check_is_file(path)?;
-            let directory = path.parent().unwrap_or_else(|| Path::new(""));
-            let name = input_name(directory, path).ok_or_else(|| bad_name(path))?;
+            let name = input_file_name(path)?;
             if task.files.iter().any(|file| file.path == name) {
                 return Err(CliError::new(
                     ErrorCode::OutputCollision,
@@ -313,24 +312,48 @@ fn bad_name(path: &Path) -> CliError {
     .help("rename the file, or choose a pattern that leaves it out")
 }
 
+/// What a file that was named is called below `/in`: its last part.
+///
+/// # Errors
+///
+/// If that cannot be a name.
+pub fn input_file_name(path: &Path) -> Result<String, CliError> {
+    let directory = path.parent().unwrap_or_else(|| Path::new(""));
+    input_name(directory, path).ok_or_else(|| bad_name(path))
+}
+
+/// Reads a file as a whole.
+///
+/// # Errors
+///
+/// If it cannot be read, is none, or is too long.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, CliError> {
+    check_is_file(path)?;
+    let file = File::open(path).map_err(|error| CliError::unreadable(path, &error))?;
+    read_bounded(file, path)
+}
+
 /// Reads the standard input of this command.
 ///
 /// # Errors
 ///
 /// If it cannot be read, or is too long.
 pub fn read_pipe() -> Result<Vec<u8>, CliError> {
+    read_bounded(std::io::stdin().lock(), Path::new("standard input"))
+}
+
+fn read_bounded(reader: impl std::io::Read, path: &Path) -> Result<Vec<u8>, CliError> {
     let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(PIPE_BYTES_MAX.saturating_add(1))
+    let limit = MEMORY_BYTES_MAX.saturating_add(1);
+    reader
+        .take(limit)
         .read_to_end(&mut bytes)
-        .map_err(|error| CliError::unreadable(Path::new("standard input"), &error))?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len > PIPE_BYTES_MAX) {
+        .map_err(|error| CliError::unreadable(path, &error))?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len > MEMORY_BYTES_MAX) {
         return Err(CliError::new(
             ErrorCode::PayloadTooLarge,
-            "the standard input is longer than 1 GiB",
-        )
-        .help("write it to a file and use --stdin FILE"));
+            format!("{} is longer than 1 GiB", path.display()),
+        ));
     }
     Ok(bytes)
 }

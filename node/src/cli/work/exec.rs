@@ -1,0 +1,215 @@
+//! `weft exec`: one program, on this machine, in the same sandbox and with the same result as on the mesh.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use portal_api::{ErrorCode, views::Kind};
+use protocol::{
+    ids::{AccountId, Hash},
+    outcome::Outcome,
+    units::Fuel,
+};
+use sandbox::{
+    pool::{self, Pool, Priority},
+    task::{ModuleSource, TaskDone, TaskRun},
+};
+use serde::Serialize;
+
+use super::{
+    inputs::{input_file_name, read_file, read_pipe},
+    module::Module,
+    out_dir::OutDir,
+};
+use crate::cli::{
+    args::ExecArgs,
+    context::Context,
+    error::CliError,
+    exit::Exit,
+    human,
+    screen::{write_stderr, write_stderr_bytes},
+};
+
+/// What came of a program, for programs.
+#[derive(Debug, Serialize)]
+struct Execution {
+    #[serde(with = "portal_api::text")]
+    module: Hash,
+    outcome: String,
+    reason: &'static str,
+    exit_code: u32,
+    fuel: Fuel,
+    memory_peak_bytes: u64,
+    duration_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdout_base64: Option<String>,
+    files: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl Kind for Execution {
+    const KIND: &'static str = "Execution";
+}
+
+/// Runs it.
+///
+/// # Errors
+///
+/// If it cannot be started, or was interrupted. A program that fails is not an error but its own exit code.
+pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
+    let module = Module::load(args.module.as_deref(), args.example.as_deref())?;
+    let out = args.out.as_deref().map(OutDir::prepare).transpose()?;
+    let task = task(&module, args)?;
+    if context.dry_run() {
+        context.screen.news(&format!("  would run {} on this machine", module.name));
+        return Ok(Exit::SUCCESS);
+    }
+    let pool = pool()?;
+    let run = async {
+        match context.timeout() {
+            None => Ok(pool.run(task).await),
+            Some(timeout) => tokio::time::timeout(timeout, pool.run(task)).await.map_err(|_| {
+                CliError::new(
+                    ErrorCode::Timeout,
+                    "the program was stopped: it has not ended in time",
+                )
+            }),
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Err(CliError::new(ErrorCode::Interrupted, "the program was stopped")),
+        done = run => done,
+    }?;
+    tell(context, &module, done, out.as_ref())
+}
+
+/// The task. Its seed is always the same, so that running it again gives the same result.
+fn task(module: &Module, args: ExecArgs) -> Result<TaskRun, CliError> {
+    let stdin = match args.stdin.as_deref() {
+        None => Vec::new(),
+        Some(path) if path == Path::new("-") => read_pipe()?,
+        Some(path) => read_file(path)?,
+    };
+    let mut files: Vec<(String, Arc<[u8]>)> = Vec::new();
+    for path in &args.inputs {
+        let name = input_file_name(path)?;
+        if files.iter().any(|(other, _)| *other == name) {
+            let detail = format!("{}: another input is called `{name}` too", path.display());
+            return Err(CliError::new(ErrorCode::OutputCollision, detail));
+        }
+        files.push((name, read_file(path)?.into()));
+    }
+    Ok(TaskRun {
+        module: module.hash,
+        source: ModuleSource::Bytes(module.bytes.to_vec().into()),
+        owner: AccountId([0; 32]),
+        args: args.args,
+        limits: args.task.limits(),
+        env: args.task.env,
+        stdin: stdin.into(),
+        files,
+        seed: Hash::of(b"weft exec").0,
+    })
+}
+
+/// A pool of one slot, which competes like any other program: somebody waits for it.
+fn pool() -> Result<Pool, CliError> {
+    let broken = |error: pool::Error| {
+        let text = match std::error::Error::source(&error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        };
+        CliError::internal(text)
+            .help("`weft-runner` is installed beside `weft`; the two belong together")
+    };
+    let mut config = pool::Config::new(pool::find_runner().map_err(broken)?, artifacts_dir(), 1);
+    config.priority = Priority::Normal;
+    Pool::new(config).map_err(broken)
+}
+
+/// Where compiled modules are kept: in the user's cache; where there is none, in a directory of the user's own for
+/// temporary files. Not in a node's data directory: that is the node's.
+fn artifacts_dir() -> PathBuf {
+    let variable =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache =
+        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
+    match cache {
+        Some(cache) => cache.join("weft").join("artifacts"),
+        None => std::env::temp_dir()
+            .join(format!("weft-artifacts-{}", rustix::process::getuid().as_raw())),
+    }
+}
+
+fn tell(
+    context: &Context,
+    module: &Module,
+    done: TaskDone,
+    out: Option<&OutDir>,
+) -> Result<Exit, CliError> {
+    if context.screen.is_for_people() {
+        context.screen.bytes(&done.stdout)?;
+    }
+    write_stderr_bytes(&done.stderr);
+    match out {
+        Some(out) => {
+            for (path, content) in &done.files {
+                out.write(path, content)?;
+            }
+        }
+        None if !done.files.is_empty() => {
+            let files =
+                human::plural(u64::try_from(done.files.len()).unwrap_or(u64::MAX), "file", "files");
+            context.screen.warn(&format!("the program left {files} in /out; --out DIR keeps them"));
+        }
+        None => {}
+    }
+    if !matches!(done.outcome, Outcome::Exit(_)) {
+        let detail =
+            done.detail.as_deref().map(|detail| format!(" ({detail})")).unwrap_or_default();
+        let reason = done.outcome.reason();
+        write_stderr(&format!("  × {}{detail}\n  more: weft explain {reason}\n", done.outcome));
+    }
+    context.screen.detail(&format!(
+        "  {} · peak {} · prepared in {}, ran {}",
+        human::fuel(done.fuel),
+        human::bytes(done.peak.bytes()),
+        human::duration(done.timings.prepared),
+        human::duration(done.timings.ran)
+    ));
+    let exit = Exit::of_program(done.outcome.exit_code());
+    if !context.screen.is_for_people() {
+        context.screen.document(
+            execution(module, done),
+            |it| it.module.to_string(),
+            |_| String::new(),
+        )?;
+    }
+    Ok(exit)
+}
+
+fn execution(module: &Module, done: TaskDone) -> Execution {
+    let (stdout, stdout_base64) = match String::from_utf8(done.stdout) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    };
+    Execution {
+        module: module.hash,
+        outcome: done.outcome.to_string(),
+        reason: done.outcome.reason(),
+        exit_code: done.outcome.exit_code(),
+        fuel: done.fuel,
+        memory_peak_bytes: done.peak.bytes(),
+        duration_seconds: done.timings.ran.as_secs_f64(),
+        stdout,
+        stdout_base64,
+        files: done.files.into_iter().map(|(path, _)| path).collect(),
+        detail: done.detail,
+    }
+}
