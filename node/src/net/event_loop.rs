@@ -31,6 +31,7 @@ use super::{
         Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc,
     },
     handle::{COMMANDS_MAX, Command},
+    metrics,
     peers::Peers,
     redial::{self, Redial},
 };
@@ -98,13 +99,20 @@ pub fn start(
     registry: &mut Registry,
 ) -> Result<Net, NetError> {
     let transport = net::tcp_quic(&net::keypair(key)).map_err(NetError::Transport)?;
-    start_on(transport, config, key, seed, Shell { clock, metrics: Metrics::new(registry) })
+    start_on(transport, config, key, seed, Shell::new(clock, registry))
 }
 
 /// What the task has from outside, besides the swarm.
 pub(super) struct Shell {
     pub(super) clock: Box<dyn Clock + Send>,
-    pub(super) metrics: Metrics,
+    pub(super) libp2p: Metrics,
+    pub(super) metrics: metrics::Metrics,
+}
+
+impl Shell {
+    pub(super) fn new(clock: Box<dyn Clock + Send>, registry: &mut Registry) -> Self {
+        Self { clock, libp2p: Metrics::new(registry), metrics: metrics::Metrics::new(registry) }
+    }
 }
 
 /// [`start`] on a transport of one's own.
@@ -288,7 +296,7 @@ impl NetTask {
             Event::Tick => self.tick(),
             Event::Commanded(command) => self.obey_or_look(command),
             Event::Swarm(event) => {
-                self.shell.metrics.record(&event);
+                self.shell.libp2p.record(&event);
                 self.on_swarm(event);
             }
         }
@@ -304,7 +312,14 @@ impl NetTask {
         self.result.expire(now);
         self.client.expire(now);
         self.stop_looking(now);
+        self.measure();
         self.regate(now);
+    }
+
+    fn measure(&self) {
+        let waiting = self.inbound.max_capacity().saturating_sub(self.inbound.capacity());
+        self.shell.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        self.shell.metrics.owed.set(i64::try_from(self.answers.len()).unwrap_or(i64::MAX));
     }
 
     fn now(&self) -> Timestamp {

@@ -43,9 +43,11 @@ impl NetTask {
             MeshBehaviourEvent::Kad(event) => self.on_kad(event),
             MeshBehaviourEvent::Gossip(event) => self.on_gossip(event),
             MeshBehaviourEvent::Blobs(Incoming { from, stream }) => {
-                if let Some(from) = from_peer_id(&from).filter(|from| self.is_member(from)) {
-                    // A stream that does not fit is dropped: the requester sees it close and asks again.
-                    drop(self.inbound.try_send(Inbound::BlobStream { from, stream }));
+                // A stream that does not fit is dropped: the requester sees it close and asks again.
+                if let Some(from) = from_peer_id(&from).filter(|from| self.is_member(from))
+                    && self.inbound.try_send(Inbound::BlobStream { from, stream }).is_err()
+                {
+                    self.shell.metrics.streams_dropped.inc();
                 }
             }
             MeshBehaviourEvent::Heartbeat(event) => {
@@ -91,6 +93,7 @@ impl NetTask {
         let (respond, answer) = Responder::new();
         room.send(P::inbound(from, request, respond));
         exchange(self).owe();
+        self.shell.metrics.requests.inc();
         self.answers.push(
             async move {
                 let answer = tokio::time::timeout(P::TIMEOUT, answer).await;
@@ -115,6 +118,7 @@ impl NetTask {
 
     fn refuse<P: Rpc>(&mut self, channel: ResponseChannel<P::Response>, reason: RejectReason) {
         tracing::debug!(%reason, "refused a request");
+        self.shell.metrics.refused.inc();
         self.complete(Completion::Answered(P::answered(channel, P::refusal(reason))));
     }
 
@@ -143,7 +147,7 @@ impl NetTask {
     }
 
     fn on_gossip(&mut self, event: gossipsub::Event) {
-        self.shell.metrics.record(&event);
+        self.shell.libp2p.record(&event);
         let gossipsub::Event::Message { propagation_source: from, message_id: id, message } = event
         else {
             return;
@@ -157,6 +161,7 @@ impl NetTask {
         let room =
             if self.unjudged < UNJUDGED_MAX { self.inbound.try_reserve().ok() } else { None };
         let (Some(author), Some(room)) = (author, room) else {
+            self.shell.metrics.adverts_ignored.inc();
             self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Ignore });
             return;
         };
@@ -177,14 +182,14 @@ impl NetTask {
     }
 
     fn on_ping(&mut self, event: &ping::Event) {
-        self.shell.metrics.record(event);
+        self.shell.libp2p.record(event);
         if let (Ok(rtt), Some(node)) = (&event.result, from_peer_id(&event.peer)) {
             self.peers.pinged(&node, *rtt);
         }
     }
 
     fn on_identify(&mut self, event: identify::Event) {
-        self.shell.metrics.record(&event);
+        self.shell.libp2p.record(&event);
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         let Some(node) = from_peer_id(&peer_id) else { return };
         let signed = info
@@ -203,7 +208,7 @@ impl NetTask {
     }
 
     fn on_kad(&mut self, event: kad::Event) {
-        self.shell.metrics.record(&event);
+        self.shell.libp2p.record(&event);
         let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
         if let kad::QueryResult::GetClosestPeers(found) = result {
             let peers = match found {

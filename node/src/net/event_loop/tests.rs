@@ -65,7 +65,7 @@ fn clock() -> Box<TestClock> {
 async fn node_with(seed: u8, config: NetConfig) -> Node {
     let key = SecretKey::from_seed(&[seed; 32]);
     let config = NetConfig { regate_after: Duration::ZERO, ..config };
-    let shell = Shell { clock: clock(), metrics: Metrics::new(&mut Registry::default()) };
+    let shell = Shell::new(clock(), &mut Registry::default());
     let transport = net::memory(&net::keypair(&key));
     run(start_on(transport, &config, &key, 1, shell).unwrap()).await
 }
@@ -423,7 +423,7 @@ async fn an_address_that_is_taken_is_an_error() {
     let one = node(1).await;
     let key = SecretKey::from_seed(&[2; 32]);
     let config = NetConfig { listen: vec![one.address.clone()], ..NetConfig::default() };
-    let shell = Shell { clock: clock(), metrics: Metrics::new(&mut Registry::default()) };
+    let shell = Shell::new(clock(), &mut Registry::default());
     let error = start_on(net::memory(&net::keypair(&key)), &config, &key, 1, shell).unwrap_err();
     assert!(matches!(error, NetError::Listen { address, .. } if address == one.address));
 }
