@@ -83,3 +83,42 @@ fn run(database: &Database, waiting: &Receiver<IOFlushed<Types>>) {
 fn as_io_error(error: &StoreError) -> std::io::Error {
     std::io::Error::other(error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use openraft::type_config::TypeConfigExt;
+
+    use super::*;
+    use crate::replica::{Fatal, fault::Fault};
+
+    fn database(dir: &tempfile::TempDir) -> Arc<Database> {
+        Arc::new(Database::open(dir.path(), Fault::new()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn every_write_is_told_when_it_is_durable_also_while_the_thread_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let flusher = Flusher::start(database(&dir)).unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..100 {
+            let (done, is_done) = Types::oneshot();
+            flusher.submit(IOFlushed::signal(done));
+            waiting.push(is_done);
+        }
+        drop(flusher);
+        for is_done in waiting {
+            is_done.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_that_could_not_be_synced_is_told_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = database(&dir);
+        let flusher = Flusher::start(Arc::clone(&database)).unwrap();
+        database.fault().raise(Fatal::because("the disk is gone"));
+        let (done, is_done) = Types::oneshot();
+        flusher.submit(IOFlushed::signal(done));
+        is_done.await.unwrap().unwrap_err();
+    }
+}

@@ -28,7 +28,6 @@ pub(crate) const NOBODY: Leadership =
 /// Cancel safe.
 pub(crate) async fn report(raft: &Raft, leadership: &watch::Sender<Leadership>, fault: &Fault) {
     let Err(_ended) = report_changes(raft, leadership).await;
-    leadership.send_modify(|shown| shown.leader = false);
     fault.raise(Fatal::because("the consensus task ended"));
 }
 

@@ -165,3 +165,35 @@ impl Records for Shared {
         self.0.read().unwrap_or_else(PoisonError::into_inner).scan(table, range)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::RequestId;
+
+    use super::*;
+    use crate::{
+        command::Command,
+        state::Event,
+        testing::{FOUNDED, TestMesh},
+    };
+
+    #[tokio::test]
+    async fn it_applies_only_while_it_leads() {
+        let mesh = TestMesh::default();
+        let consensus =
+            MemoryConsensus::new(mesh.id, mesh.coordinator.node(), Arc::new(|| FOUNDED));
+        let founding =
+            Proposal { request: RequestId([1; 16]), command: Command::Found(mesh.genesis.clone()) };
+        consensus.lead(false);
+        let refused = consensus.propose(founding.clone()).await;
+        assert!(matches!(refused, Err(ProposeError::NoLeader { .. })));
+        consensus.lead(true);
+        let mut events = consensus.applied_events();
+        let before = consensus.view();
+        assert_eq!(consensus.propose(founding).await.unwrap(), Reply::Done { height: 1 });
+        assert!(events.recv().await.unwrap().events.contains(&Event::Founded));
+        assert_eq!(before.get(Table::Meta, b"head").unwrap(), None, "a view does not change");
+        assert!(consensus.records().get(Table::Meta, b"head").unwrap().is_some());
+        assert_eq!(consensus.read_barrier().await.unwrap(), 1);
+    }
+}

@@ -28,7 +28,7 @@ mod flush;
 mod leadership;
 mod log;
 mod machine;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 mod memory;
 mod network;
 mod raft;
@@ -46,6 +46,6 @@ pub use consensus::{
 };
 pub use directory::OpenError;
 pub use fault::Fatal;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryConsensus;
 pub use service::Replica;

@@ -25,7 +25,7 @@ use tokio::{
 use super::{
     AppliedEvents, Clock, Consensus, Fatal, GroupStatus, Leadership, MemberRole, MemberStatus,
     OpenError, Proposal, ProposeError, ReplicaConfig,
-    disk::{self, IdentityRecord},
+    disk::{self, IdentityRecord, LogIdRecord},
     fault::Fault,
     leadership,
     raft::{CommandBytes, LogId, Raft, Types},
@@ -273,10 +273,13 @@ impl Consensus for Replica {
                 lag: replicated.map(matched),
             }
         });
+        // openraft's figures are a little late. A failure to read has stopped the replica, which `fatal` tells.
+        let applied = self.database.meta::<LogIdRecord>(meta::APPLIED).ok().flatten();
+        let applied_index = applied.map_or(0, |at| LogId::from(at).index);
         GroupStatus {
             leadership: *self.leadership.borrow(),
-            commit_index: metrics.local_committed.map_or(0, |at| at.index),
-            applied_index: metrics.last_applied.map_or(0, |at| at.index),
+            commit_index: metrics.local_committed.map_or(0, |at| at.index).max(applied_index),
+            applied_index,
             members: members.collect(),
         }
     }

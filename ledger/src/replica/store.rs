@@ -413,3 +413,6 @@ fn family_options(cache: &Cache) -> Options {
     options.set_write_buffer_size(WRITE_BUFFER_BYTES_MAX);
     options
 }
+
+#[cfg(test)]
+mod tests;

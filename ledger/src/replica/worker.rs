@@ -63,6 +63,7 @@ impl Worker {
                 _ = self.stop.wait_for(|stop| *stop) => {}
                 () = leadership::report(&raft, &self.leadership, &fault) => {}
             }
+            self.leadership.send_modify(|shown| shown.leader = false);
             if raft.shutdown().await.is_err() {
                 tracing::warn!("the consensus task panicked");
             }

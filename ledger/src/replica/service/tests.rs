@@ -14,10 +14,9 @@ use crate::{
     records::{Range, Record, Table},
     replica::{
         Timers,
-        disk::LogIdRecord,
         log::LogStore,
         machine::StateMachine,
-        raft::{Entry, LogId, Member, Membership, Vote, log_id},
+        raft::{Entry, Member, Membership, Vote, log_id},
         snapshot::{self, SnapshotDir},
         store::LOG,
     },
@@ -204,15 +203,6 @@ async fn a_damaged_snapshot_replaces_nothing() {
         assert!(!error.to_string().contains("records"), "found out too late: {error}");
         assert_eq!(all_records(&to), before);
     }
-}
-
-#[tokio::test]
-async fn what_was_applied_is_recorded_with_its_place_in_the_log() {
-    let (dir, mesh) = (tempfile::tempdir().unwrap(), TestMesh::default());
-    let replica = Replica::open(dir.path(), config(&mesh), clock()).unwrap();
-    replica.propose(founding(&mesh)).await.unwrap();
-    let applied = replica.database.meta::<LogIdRecord>(meta::APPLIED).unwrap().map(LogId::from);
-    assert_eq!(applied.map(|at| at.index), Some(replica.status().applied_index));
 }
 
 #[tokio::test]
