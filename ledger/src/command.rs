@@ -5,8 +5,8 @@
 
 use protocol::{
     batch::Batch,
-    codec::Canonical,
-    ids::{JobId, MeshId, RequestId, TaskIndex},
+    codec::{Canonical, DecodeError, try_encode},
+    ids::{Hash, JobId, MeshId, RequestId, TaskIndex},
     reject::RejectReason,
     sign::Signed,
     time::UnixMillis,
@@ -74,6 +74,21 @@ pub struct Stamped {
 
 impl Canonical for Command {
     const BYTES_MAX: usize = 256 * 1024;
+}
+
+impl Command {
+    /// The request id that follows from all of its content: for commands that others made, so that the same
+    /// statement delivered again is the same request, and one with another specification or other retries beside
+    /// the same signature is another. Not for a command that is refused now and may be right later, like
+    /// [`Self::Expire`].
+    ///
+    /// # Errors
+    ///
+    /// If the command is larger than its limit; nobody would apply it.
+    pub fn content_id(&self) -> Result<RequestId, DecodeError> {
+        let hash = Hash::of(&try_encode(self)?);
+        Ok(RequestId(hash.0.first_chunk().copied().unwrap_or_default()))
+    }
 }
 
 impl Canonical for Stamped {

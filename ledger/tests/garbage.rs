@@ -72,3 +72,14 @@ fn before_the_mesh_is_founded_nothing_is_done() {
         assert!(matches!(applied.reply, ledger::command::Reply::Rejected(_)));
     }
 }
+
+#[test]
+fn a_command_with_something_else_beside_the_same_signature_is_another_request() {
+    let mesh = TestMesh::default();
+    let job = TestJob::new(&key(3), 1, 4);
+    let authorization = job.signed(&mesh);
+    let spec = Box::new(TestJob::new(&key(3), 1, 5).spec);
+    let (good, other) = (job.submit(&mesh), Command::Submit { authorization, spec });
+    assert_eq!(good.content_id(), job.submit(&mesh).content_id());
+    assert_ne!(good.content_id(), other.content_id());
+}
