@@ -20,3 +20,6 @@ pub use self::{
     host::{Given, Host, Output},
     tree::BadInput,
 };
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ enum Piece {
     /// Instructions that we add.
     Code(Vec<u8>),
     /// The charge for the segment that begins here.
-    Charge { quarters: u64, check: Check },
+    Charge { eighths: u64, check: Check },
 }
 
 /// Whether it is checked that fuel is left after a charge.
@@ -107,14 +107,14 @@ impl Writer<'_> {
             self.pieces.push(Piece::Code(code));
         }
         self.open_segment(Check::Yes);
-        let locals = self.context.facts.locals.div_ceil(cost::LOCALS_PER_QUARTER);
+        let locals = self.context.facts.locals.div_ceil(cost::LOCALS_PER_EIGHTH);
         self.charge(cost::ENTRY.saturating_add(locals));
     }
 
     fn operator(&mut self, operator: &Operator<'_>, range: Range<usize>) -> Result<(), Error> {
-        let quarters =
+        let eighths =
             cost::operator(operator).ok_or_else(|| Error::NoCost(format!("{operator:?}")))?;
-        self.charge(quarters);
+        self.charge(eighths);
         #[expect(clippy::wildcard_enum_match_arm, reason = "all others are copied and end nothing")]
         match operator {
             Operator::Block { .. } => {
@@ -160,17 +160,17 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn charge(&mut self, quarters: cost::Quarters) {
-        if let Some(Piece::Charge { quarters: sum, .. }) =
+    fn charge(&mut self, eighths: cost::Eighths) {
+        if let Some(Piece::Charge { eighths: sum, .. }) =
             self.segment.and_then(|at| self.pieces.get_mut(at))
         {
-            *sum = sum.saturating_add(quarters.into());
+            *sum = sum.saturating_add(eighths.into());
         }
     }
 
     fn open_segment(&mut self, check: Check) {
         self.segment = Some(self.pieces.len());
-        self.pieces.push(Piece::Charge { quarters: 0, check });
+        self.pieces.push(Piece::Charge { eighths: 0, check });
     }
 
     fn copy(&mut self, range: Range<usize>) {
@@ -385,11 +385,11 @@ impl Writer<'_> {
                     );
                 }
                 Piece::Code(code) => bytes.extend_from_slice(code),
-                Piece::Charge { quarters: 0, check: Check::No } => {}
-                Piece::Charge { quarters, check } => {
+                Piece::Charge { eighths: 0, check: Check::No } => {}
+                Piece::Charge { eighths, check } => {
                     let fuel = self.context.counter(Counter::Fuel);
                     let units =
-                        i64::try_from(cost::units(*quarters)).map_err(|_| Error::Inconsistent)?;
+                        i64::try_from(cost::units(*eighths)).map_err(|_| Error::Inconsistent)?;
                     for instruction in
                         [I::GlobalGet(fuel), I::I64Const(units), I::I64Sub, I::GlobalSet(fuel)]
                     {
