@@ -1,0 +1,34 @@
+//! `make bench SUITE=<name>`: measures weft and prints a table of figures.
+//!
+//! With `BENCH_JSON=FILE` the figures are also written there. `docs/figures.md` says what each of them is.
+
+#![expect(clippy::float_arithmetic, reason = "figures for people")]
+
+mod figures;
+mod jobs;
+mod mesh;
+mod parts;
+mod stopwatch;
+
+use std::{env, path::PathBuf};
+
+use anyhow::{Context as _, bail};
+use figures::Figures;
+
+/// The suites that this build has.
+const SUITES: &[&str] = &["jobs"];
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let suite = env::args().nth(1).unwrap_or_default();
+    let mut figures = Figures::default();
+    match suite.as_str() {
+        "jobs" => jobs::measure(&mut figures).await?,
+        unknown => bail!("no suite `{unknown}`: this build has {}", SUITES.join(", ")),
+    }
+    figures.print();
+    if let Some(path) = env::var_os("BENCH_JSON").map(PathBuf::from) {
+        figures.write(&path).with_context(|| format!("{} could not be written", path.display()))?;
+    }
+    Ok(())
+}
