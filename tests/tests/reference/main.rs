@@ -3,7 +3,11 @@
 //! A table stands between `<!-- table: NAME -->` and `<!-- end -->`. It is rendered from the source, so it is never
 //! out of date; `BLESS=1 cargo test -p tests --test reference` writes it again, and the diff is what is reviewed.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test reports by failing, also in its functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test reports by failing, also in its functions"
+)]
 
 mod source;
 mod tables;
@@ -70,7 +74,9 @@ fn every_section_that_the_source_names_exists() {
     let document = read("docs/protocol.md");
     let headings = headings(&document);
     let mut named = 0;
-    for file in source::rust_files(&root().join("protocol/src")) {
+    let crates = ["protocol", "ledger", "sandbox", "portal-api", "bootstrap", "node"];
+    let sources = crates.map(|name| root().join(name).join("src"));
+    for file in sources.iter().flat_map(|directory| source::rust_files(directory)) {
         let text = fs::read_to_string(&file).unwrap();
         // References may be broken over two lines of a comment.
         let text = text.replace("\n//! ", " ").replace("\n/// ", " ");
