@@ -126,12 +126,12 @@ pub(super) fn start_on(
     let keypair = net::keypair(key);
     let mut swarm =
         net::swarm(transport, Behaviour::new(config, &keypair), keypair.public().to_peer_id());
-    let mut unheard = Vec::new();
+    let mut listeners = Vec::new();
     for address in &config.listen {
         let id = swarm
             .listen_on(address.clone())
             .map_err(|source| NetError::Listen { address: address.clone(), source })?;
-        unheard.push(id);
+        listeners.push(id);
     }
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (inbound_in, inbound) = mpsc::channel(config.inbound_max.max(1));
@@ -146,7 +146,8 @@ pub(super) fn start_on(
         inbound: inbound_in,
         answers: FuturesUnordered::new(),
         unjudged: 0,
-        unheard,
+        unheard: listeners.clone(),
+        listeners,
         asked_where: Vec::new(),
         connects: BTreeMap::new(),
         peers: Peers::default(),
@@ -178,6 +179,7 @@ pub struct NetTask {
     /// Answers and verdicts that the node owes: bounded by each [`Exchange`] and by [`UNJUDGED_MAX`].
     answers: FuturesUnordered<BoxFuture<'static, Completion>>,
     unjudged: usize,
+    listeners: Vec<ListenerId>,
     /// Listeners that have not said an address yet.
     unheard: Vec<ListenerId>,
     /// Who waits for the listeners.
@@ -250,8 +252,11 @@ impl NetTask {
         self.close().await;
     }
 
-    /// Closes all connections, so that peers need not wait for a timeout to notice.
+    /// Stops listening and closes all connections, so that peers need not wait for a timeout to notice.
     async fn close(&mut self) {
+        for listener in self.listeners.drain(..) {
+            self.swarm.remove_listener(listener);
+        }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             let _gone = self.swarm.disconnect_peer_id(peer);

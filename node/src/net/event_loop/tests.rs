@@ -55,7 +55,7 @@ struct Node {
     handle: NetHandle,
     inbound: mpsc::Receiver<Inbound>,
     stop: CancellationToken,
-    _task: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 fn clock() -> Box<TestClock> {
@@ -64,7 +64,6 @@ fn clock() -> Box<TestClock> {
 
 async fn node_with(seed: u8, config: NetConfig) -> Node {
     let key = SecretKey::from_seed(&[seed; 32]);
-    let config = NetConfig { regate_after: Duration::ZERO, ..config };
     let shell = Shell::new(clock(), &mut Registry::default());
     let transport = net::memory(&net::keypair(&key));
     run(start_on(transport, &config, &key, 1, shell).unwrap()).await
@@ -76,15 +75,20 @@ async fn run(net: Net) -> Node {
     let mut tasks = JoinSet::new();
     tasks.spawn(task.run(stop.clone()));
     let address = handle.listen_addrs().await.first().cloned().unwrap_or_else(Multiaddr::empty);
-    Node { id: handle.local(), address, handle, inbound, stop, _task: tasks }
+    Node { id: handle.local(), address, handle, inbound, stop, tasks }
 }
 
+/// A node that closes what a newcomer had before at once.
 async fn node(seed: u8) -> Node {
-    node_with(
-        seed,
-        NetConfig { listen: vec!["/memory/0".parse().unwrap()], ..NetConfig::default() },
-    )
-    .await
+    let listen = vec!["/memory/0".parse().unwrap()];
+    let config = NetConfig { listen, regate_after: Duration::ZERO, ..NetConfig::default() };
+    node_with(seed, config).await
+}
+
+/// A node as it is by default, at a place.
+async fn node_at(seed: u8, place: &str) -> Node {
+    let listen = vec![place.parse().unwrap()];
+    node_with(seed, NetConfig { listen, ..NetConfig::default() }).await
 }
 
 impl Node {
@@ -151,6 +155,23 @@ fn withdraw() -> LeaseRequest {
     LeaseRequest::Withdraw { leases: vec![LeaseId([3; 16])], fence: Fence::default() }
 }
 
+fn enroll_request(seed: u8) -> EnrollRequest {
+    let key = SecretKey::from_seed(&[seed; 32]);
+    let (node, at) = (key.node(), UnixMillis(5));
+    let enrollment = Enrollment {
+        node,
+        account: AccountId([9; 32]),
+        name: "finch".to_owned(),
+        roles: Vec::new(),
+        software: String::new(),
+        at,
+    };
+    EnrollRequest {
+        enrollment: Signed::sign(&enrollment, MESH, &key),
+        consent: Signed::sign(&OwnerConsent { node, at }, MESH, &key),
+    }
+}
+
 #[tokio::test]
 async fn strangers_say_hello_and_may_ask_to_join() {
     let (asker, mut host) = (node(1).await, node(2).await);
@@ -164,20 +185,7 @@ async fn strangers_say_hello_and_may_ask_to_join() {
     let (answered, from) = tokio::join!(hello, answer);
     assert_eq!((answered, from), (Ok(HelloResponse { version: 1, mesh: None }), asker.id));
 
-    let key = SecretKey::from_seed(&[1; 32]);
-    let (node, account, at) = (key.node(), AccountId([9; 32]), UnixMillis(5));
-    let enrollment = Enrollment {
-        node,
-        account,
-        name: "finch".to_owned(),
-        roles: Vec::new(),
-        software: String::new(),
-        at,
-    };
-    let request = EnrollRequest {
-        enrollment: Signed::sign(&enrollment, MESH, &key),
-        consent: Signed::sign(&OwnerConsent { node, at }, MESH, &key),
-    };
+    let request = enroll_request(1);
     let enroll = asker.handle.enroll(host.id, request.clone());
     let answer = host.next(only!(Inbound::Enroll { request, respond, .. } => {
         respond.respond(EnrollResponse::Pending { retry_after_ms: 9 });
@@ -209,6 +217,29 @@ async fn the_protocols_of_a_mesh_are_closed_to_strangers_until_they_are_members(
 
     host.handle.set_members(BTreeSet::new()).await;
     until(async || (ask().await == Err(RpcError::Unsupported)).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_answer_to_an_enrolment_gets_through_although_its_asker_is_a_member_already() {
+    let (mut host, asker) = (node_at(1, "/memory/0").await, node_at(2, "/memory/0").await);
+    host.join(&[]).await;
+    asker.connect(&host).await;
+    let (to, pending) = (host.id, EnrollResponse::Pending { retry_after_ms: 9 });
+    let enroll = asker.handle.enroll(to, enroll_request(2));
+    let admit = async {
+        let respond = host.next(only!(Inbound::Enroll { respond, .. } => respond)).await;
+        host.handle.set_members([asker.id].into()).await;
+        respond.respond(pending.clone());
+    };
+    let (answer, ()) = tokio::join!(enroll, admit);
+    assert_eq!(answer, Ok(pending.clone()));
+
+    asker.join(&[&host]).await;
+    let asking = until(async || asker.handle.heartbeat(to, heartbeat()).await.ok());
+    let answering =
+        host.next(only!(Inbound::Heartbeat { respond, .. } => respond.respond(heard())));
+    let (answer, ()) = tokio::join!(asking, answering);
+    assert_eq!(answer, heard());
 }
 
 #[tokio::test]
@@ -403,19 +434,20 @@ async fn connecting_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_target_that_comes_late_is_found() {
+async fn a_target_that_comes_late_is_found_and_found_again() {
     let one = node(1).await;
     let place = "/memory/990001";
     let late = SecretKey::from_seed(&[2; 32]).node();
-    one.handle
-        .set_targets(vec![NodeAddress { node: late, addresses: vec![place.to_owned()] }])
-        .await;
+    let target = NodeAddress { node: late, addresses: vec![place.to_owned()] };
+    one.handle.set_targets(vec![target]).await;
     assert_eq!(one.handle.hello(late).await, Err(RpcError::Unreachable));
-    let mut other =
-        node_with(2, NetConfig { listen: vec![place.parse().unwrap()], ..NetConfig::default() })
-            .await;
-    let found = other.next(only!(Inbound::PeerConnected(node) => node)).await;
-    assert_eq!(found, one.id);
+    for _ in 0..2 {
+        let mut other = node_at(2, place).await;
+        let found = other.next(only!(Inbound::PeerConnected(node) => node)).await;
+        assert_eq!(found, one.id);
+        other.stop.cancel();
+        other.tasks.join_next().await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]
