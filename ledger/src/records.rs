@@ -213,7 +213,8 @@ impl<R: Records + ?Sized> Records for Overlay<'_, R> {
         }
         let changed: Vec<_> = self.changes.changed.range(from..to).collect();
         let below = Range { limit: range.limit.saturating_add(changed.len()), ..range.clone() };
-        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = self.below.scan(table, &below)?.into_iter().collect();
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> =
+            self.below.scan(table, &below)?.into_iter().collect();
         for ((_, key), value) in changed {
             match value {
                 Some(value) => merged.insert(key.clone(), value.clone()),
@@ -221,7 +222,11 @@ impl<R: Records + ?Sized> Records for Overlay<'_, R> {
             };
         }
         let merged = merged.into_iter();
-        Ok(if range.reverse { merged.rev().take(range.limit).collect() } else { merged.take(range.limit).collect() })
+        Ok(if range.reverse {
+            merged.rev().take(range.limit).collect()
+        } else {
+            merged.take(range.limit).collect()
+        })
     }
 }
 
@@ -258,8 +263,13 @@ impl Records for MemoryRecords {
         if from >= to {
             return Ok(Vec::new());
         }
-        let found = self.records.range(from..to).map(|((_, key), value)| (key.clone(), value.clone()));
-        Ok(if range.reverse { found.rev().take(range.limit).collect() } else { found.take(range.limit).collect() })
+        let found =
+            self.records.range(from..to).map(|((_, key), value)| (key.clone(), value.clone()));
+        Ok(if range.reverse {
+            found.rev().take(range.limit).collect()
+        } else {
+            found.take(range.limit).collect()
+        })
     }
 }
 
@@ -282,7 +292,8 @@ mod tests {
         let all = Range { from: vec![0], to: vec![255], reverse: false, limit: 3 };
         let found = overlay.scan(Table::Jobs, &all).unwrap();
         assert_eq!(found, [(vec![0], vec![0]), (vec![2], vec![22]), (vec![3], vec![3])]);
-        let last = overlay.scan(Table::Jobs, &Range { reverse: true, limit: 1, ..all.clone() }).unwrap();
+        let last =
+            overlay.scan(Table::Jobs, &Range { reverse: true, limit: 1, ..all.clone() }).unwrap();
         assert_eq!(last, [(vec![9], vec![9])]);
         let mut after = below.clone();
         after.write(&overlay.into_changes());

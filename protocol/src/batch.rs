@@ -38,7 +38,10 @@ impl Commitment {
     /// The commitment to `items`.
     #[must_use]
     pub fn to<I: Canonical>(items: &[I]) -> Self {
-        Self { root: merkle::root(&leaves(items)), items: u32::try_from(items.len()).unwrap_or(u32::MAX) }
+        Self {
+            root: merkle::root(&leaves(items)),
+            items: u32::try_from(items.len()).unwrap_or(u32::MAX),
+        }
     }
 }
 
@@ -151,5 +154,7 @@ pub fn item_path<I: Canonical>(items: &[I], at: usize) -> Option<Vec<Digest>> {
         }
     }
     let at = u64::try_from(at).ok()?;
-    merkle::inclusion_path(at, frontier.size(), &mut |level, index| nodes.get(&(level, index)).copied())
+    merkle::inclusion_path(at, frontier.size(), &mut |level, index| {
+        nodes.get(&(level, index)).copied()
+    })
 }

@@ -54,7 +54,10 @@ pub enum DecodeError {
 /// If the encoding is longer than [`Canonical::BYTES_MAX`]: whoever builds a value keeps its parts within
 /// their limits, so this is a bug, not an input.
 #[must_use]
-#[expect(clippy::expect_used, reason = "in-memory encoding of these types fails only if the limit is broken")]
+#[expect(
+    clippy::expect_used,
+    reason = "in-memory encoding of these types fails only if the limit is broken"
+)]
 pub fn encode<T: Canonical>(value: &T) -> Vec<u8> {
     try_encode(value).expect("the value keeps its own limit")
 }
@@ -66,7 +69,8 @@ pub fn encode<T: Canonical>(value: &T) -> Vec<u8> {
 /// [`DecodeError::TooLong`] if the encoding is longer than [`Canonical::BYTES_MAX`].
 pub fn try_encode<T: Canonical>(value: &T) -> Result<Vec<u8>, DecodeError> {
     #[expect(clippy::disallowed_methods, reason = "the one place that calls bincode")]
-    let bytes = bincode::serde::encode_to_vec(value, bincode::config::legacy()).map_err(|_| DecodeError::Malformed)?;
+    let bytes = bincode::serde::encode_to_vec(value, bincode::config::legacy())
+        .map_err(|_| DecodeError::Malformed)?;
     if bytes.len() > T::BYTES_MAX {
         return Err(DecodeError::TooLong { found: bytes.len(), limit: T::BYTES_MAX });
     }
@@ -97,8 +101,10 @@ fn decode_limited<T: Canonical>(bytes: &[u8]) -> Result<(T, usize), DecodeError>
     macro_rules! with_limit {
         ($limit:literal) => {{
             #[expect(clippy::disallowed_methods, reason = "the one place that calls bincode")]
-            let decoded =
-                bincode::serde::decode_from_slice(bytes, bincode::config::legacy().with_limit::<$limit>());
+            let decoded = bincode::serde::decode_from_slice(
+                bytes,
+                bincode::config::legacy().with_limit::<$limit>(),
+            );
             decoded.map_err(|_| DecodeError::Malformed)
         }};
     }
@@ -140,7 +146,10 @@ mod tests {
         let mut bomb = vec![0, 0, 0, 0, 0];
         bomb.extend((1_u64 << 60).to_le_bytes());
         assert_eq!(decode::<Sample>(&bomb), Err(DecodeError::Malformed));
-        assert_eq!(decode::<Sample>(&[0; 5_000]), Err(DecodeError::TooLong { found: 5_000, limit: 4_096 }));
+        assert_eq!(
+            decode::<Sample>(&[0; 5_000]),
+            Err(DecodeError::TooLong { found: 5_000, limit: 4_096 })
+        );
     }
 
     #[test]

@@ -144,7 +144,11 @@ pub struct AccountId(pub [u8; 32]);
 impl AccountId {
     /// An account of the ledger itself. The name takes at most 24 bytes.
     #[must_use]
-    #[expect(clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "bounds asserted; runs at compile time")]
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "bounds asserted; runs at compile time"
+    )]
     pub const fn system(name: &[u8]) -> Self {
         assert!(name.len() <= 24, "a system account's name is at most 24 bytes");
         let mut bytes = [0; 32];
@@ -203,13 +207,16 @@ impl FromStr for AccountId {
             return Ok(Self::system(name.as_bytes()));
         }
         let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| BadId { kind: "account (64 hex digits)" })?;
+        hex::decode_to_slice(text, &mut bytes)
+            .map_err(|_| BadId { kind: "account (64 hex digits)" })?;
         Ok(Self(bytes))
     }
 }
 
 /// A task of a job, counted from zero. The reducing task of a job with one has the index after the last.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct TaskIndex(pub u32);
 
@@ -239,7 +246,8 @@ impl FromStr for ReceiptId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = BadId { kind: "receipt id (r-<job>-<task>)" };
-        let (job, task) = text.strip_prefix("r-").and_then(|rest| rest.split_once('-')).ok_or(bad)?;
+        let (job, task) =
+            text.strip_prefix("r-").and_then(|rest| rest.split_once('-')).ok_or(bad)?;
         Ok(Self { job: job.parse()?, task: TaskIndex(task.parse().map_err(|_| bad)?) })
     }
 }

@@ -39,7 +39,8 @@ pub enum MeshProtocol {
 
 impl MeshProtocol {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Kad, Self::Heartbeat, Self::Lease, Self::Result, Self::Client, Self::Blob];
+    pub const ALL: [Self; 6] =
+        [Self::Kad, Self::Heartbeat, Self::Lease, Self::Result, Self::Client, Self::Blob];
 
     /// `/weft/<first 16 hex of the mesh id>/<name>/1`.
     #[must_use]

@@ -20,7 +20,11 @@ pub struct Price {
 
 impl Default for Price {
     fn default() -> Self {
-        Self { per_mfuel: Credits::from_micros(250), per_task: Credits::from_micros(50), fee: BasisPoints(300) }
+        Self {
+            per_mfuel: Credits::from_micros(250),
+            per_task: Credits::from_micros(50),
+            fee: BasisPoints(300),
+        }
     }
 }
 
@@ -47,7 +51,12 @@ impl Price {
         let earned = Credits::from_micros(down).checked_add(self.per_task)?;
         let charge = Credits::from_micros(up).checked_add(self.per_task)?;
         let (fee, worker) = earned.split_fee(self.fee);
-        (charge <= Credits::ENTRY_MAX).then(|| Bill { charge, worker, fee, rounding: charge.saturating_sub(earned) })
+        (charge <= Credits::ENTRY_MAX).then(|| Bill {
+            charge,
+            worker,
+            fee,
+            rounding: charge.saturating_sub(earned),
+        })
     }
 
     /// The most that one task with a limit of `fuel` can cost.

@@ -275,7 +275,10 @@ mod bytes64 {
         ser::SerializeTuple as _,
     };
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 64], serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &[u8; 64],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(64)?;
         for byte in bytes {
             tuple.serialize_element(byte)?;
@@ -283,7 +286,9 @@ mod bytes64 {
         tuple.end()
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 64], D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 64], D::Error> {
         struct Bytes;
         impl<'de> Visitor<'de> for Bytes {
             type Value = [u8; 64];
@@ -295,7 +300,8 @@ mod bytes64 {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<[u8; 64], A::Error> {
                 let mut bytes = [0; 64];
                 for (at, byte) in bytes.iter_mut().enumerate() {
-                    *byte = seq.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+                    *byte =
+                        seq.next_element()?.ok_or_else(|| A::Error::invalid_length(at, &self))?;
                 }
                 Ok(bytes)
             }

@@ -49,7 +49,9 @@ pub trait Clock {
 ///
 /// Only inside signed statements and ledger entries. Shells read it; statements are compared with a tolerance;
 /// it never orders anything except ledger entries, whose times the leader stamps and everyone checks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct UnixMillis(pub u64);
 

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 /// An amount of credit, in millionths of one credit (µcr).
 ///
 /// There is no `Add` or `Sub`: a ledger must say what happens when a sum does not fit, so it has to ask.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Credits {
     micros: u64,
@@ -96,17 +98,23 @@ impl fmt::Display for Credits {
 }
 
 /// Hundredths of a percent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct BasisPoints(pub u16);
 
 /// Work done by a guest, in units of the cost table of its engine profile. About 10⁶ a millisecond.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Fuel(pub u64);
 
 /// Linear memory, in WebAssembly pages of 64 KiB.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Pages(pub u32);
 

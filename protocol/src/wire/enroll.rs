@@ -8,7 +8,10 @@ use crate::{
     reject::RejectReason,
     sign::Signed,
     time::UnixMillis,
-    wire::{canonical, genesis::{Genesis, Joining}},
+    wire::{
+        canonical,
+        genesis::{Genesis, Joining},
+    },
 };
 
 /// What a node does in a mesh.

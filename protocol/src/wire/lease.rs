@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// Orders everything that leaders do outside the log. A worker refuses what is older than what it has seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Fence {
     /// Counts recoveries that started a new log.
     pub epoch: u32,

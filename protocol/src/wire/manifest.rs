@@ -86,7 +86,12 @@ impl TaskInput {
     /// A task without an input.
     #[must_use]
     pub const fn none() -> Self {
-        Self { name: String::new(), stdin: InputSource::Inline(Vec::new()), files: Vec::new(), stdin_as: None }
+        Self {
+            name: String::new(),
+            stdin: InputSource::Inline(Vec::new()),
+            files: Vec::new(),
+            stdin_as: None,
+        }
     }
 
     /// The path that `{}` stands for in the arguments.
@@ -97,12 +102,12 @@ impl TaskInput {
 
     /// All blobs that must be fetched before the task can run.
     pub fn blobs(&self) -> impl Iterator<Item = BlobRef> {
-        std::iter::once(&self.stdin).chain(self.files.iter().map(|file| &file.source)).filter_map(|source| {
-            match source {
+        std::iter::once(&self.stdin).chain(self.files.iter().map(|file| &file.source)).filter_map(
+            |source| match source {
                 InputSource::Blob(blob) => Some(*blob),
                 InputSource::Inline(_) => None,
-            }
-        })
+            },
+        )
     }
 }
 
@@ -185,7 +190,9 @@ canonical! {
 /// # Errors
 ///
 /// If one input's description alone is larger than a page.
-pub fn paginate(inputs: &[TaskInput]) -> Result<(InputManifest, Vec<Vec<u8>>), crate::codec::DecodeError> {
+pub fn paginate(
+    inputs: &[TaskInput],
+) -> Result<(InputManifest, Vec<Vec<u8>>), crate::codec::DecodeError> {
     let mut page_inputs = PAGE_INPUTS_MAX;
     loop {
         let pages: Result<Vec<_>, _> = inputs
@@ -213,8 +220,9 @@ mod tests {
 
     #[test]
     fn every_input_is_found_where_the_manifest_says() {
-        let inputs: Vec<_> =
-            (0..3_000).map(|at| TaskInput { name: format!("line-{at:06}"), ..TaskInput::none() }).collect();
+        let inputs: Vec<_> = (0..3_000)
+            .map(|at| TaskInput { name: format!("line-{at:06}"), ..TaskInput::none() })
+            .collect();
         let (manifest, pages) = paginate(&inputs).unwrap();
         for task in [0_u32, 1, 1_023, 1_024, 2_999] {
             let (blob, place) = manifest.locate(task).unwrap();
