@@ -40,6 +40,8 @@ pub enum Order {
         /// What is known about its module.
         facts: Facts,
     },
+    /// Say how well an executing runner is locked up on this machine, and end. Instead of [`Order::Load`].
+    Probe,
     /// Run the loaded module. In the bulk: the standard input, then the files, in this order.
     Run(Box<RunHeader>),
 }

@@ -22,6 +22,7 @@ use protocol::{
     ids::{AccountId, Hash},
     limits::MODULE_BYTES_MAX,
     outcome::{Interruption, Outcome},
+    wire::advert::Isolation,
 };
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -201,6 +202,17 @@ impl Pool {
     /// The result that every task of this module would have.
     pub async fn prepare(&self, module: Hash, source: &ModuleSource) -> Result<(), Box<TaskDone>> {
         self.shared.compiling.artifact(module, source).await.map(|_| ())
+    }
+
+    /// How well guests are kept from this host: measured, by asking a process that locked itself up.
+    ///
+    /// Cancel safe: dropping the future ends the process.
+    ///
+    /// # Errors
+    ///
+    /// The process's own words, if it could not lock itself up or not even start: then no task would run here.
+    pub async fn isolation(&self) -> Result<Isolation, String> {
+        Runner::probe(&self.shared.config.runner).await.map_err(|broken| broken.detail)
     }
 
     /// The ids of the processes that wait for work.

@@ -11,7 +11,7 @@ use protocol::{
     ids::{AccountId, Hash},
     outcome::{Interruption, Outcome, Trap},
     units::{Fuel, Pages},
-    wire::job::TaskLimits,
+    wire::{advert::Isolation, job::TaskLimits},
 };
 use sandbox::{
     guests::example,
@@ -276,6 +276,22 @@ async fn a_damaged_artifact_is_compiled_again() {
     }
     let done = bench.pool.run(guest("primes", &["10"], b"")).await;
     assert_eq!(done.stdout, b"4\n", "{:?}", done.detail);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_runner_says_how_well_it_is_locked_up_and_is_no_worse_than_it_says() {
+    let bench = bench(1);
+    let grade = bench.pool.isolation().await.unwrap();
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    let [pid] = bench.pool.idle_processes()[..] else { panic!("one warm runner") };
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let field = |name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
+    };
+    assert_eq!(field("NoNewPrivs:"), "1");
+    // 2: a filter.
+    assert_eq!(grade >= Isolation::B, field("Seccomp:") == "2", "{grade:?}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use protocol::{codec::Canonical, outcome::Interruption, units::Fuel};
+use protocol::{codec::Canonical, outcome::Interruption, units::Fuel, wire::advert::Isolation};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -104,6 +104,20 @@ impl Runner {
             Ok(Reply::Loaded { .. }) => Ok(runner),
             Ok(Reply::Failed(text)) => Err(Broken::resources(text)),
             Ok(Reply::Compiled { .. } | Reply::Refused(_) | Reply::Done(_)) => Err(out_of_turn()),
+            Err(broken) => Err(Broken { detail: runner.last_words(broken.detail).await, ..broken }),
+        }
+    }
+
+    /// Asks a process how well it is locked up.
+    pub(super) async fn probe(program: &Path) -> Result<Isolation, Broken> {
+        let mut runner = Self::start(program, "exec", Priority::Normal)?;
+        let asked = timeout(LOAD_TIMEOUT, runner.ask(&Order::Probe, &[])).await;
+        match asked.unwrap_or_else(|_| Err(Broken::resources("the runner did not answer in time")))
+        {
+            Ok(Reply::Loaded { grade }) => Ok(grade),
+            Ok(Reply::Compiled { .. } | Reply::Refused(_) | Reply::Done(_) | Reply::Failed(_)) => {
+                Err(out_of_turn())
+            }
             Err(broken) => Err(Broken { detail: runner.last_words(broken.detail).await, ..broken }),
         }
     }

@@ -5,6 +5,7 @@ use crate::{
     admission::{Compiler, Facts, Limits, Refusal, admit},
     engine,
     frames::{Order, Reply},
+    jail::{self, Kind},
     metering,
 };
 
@@ -19,6 +20,8 @@ enum Compiled {
 pub(super) fn serve(mut socket: Socket) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
     let Order::Compile { module_bytes, compiler } = order else { return Err(Error::WrongOrder) };
+    // Before the first byte of the module.
+    jail::lock(Kind::Compile).map_err(Error::Jail)?;
     let module = socket.bulk(module_bytes)?;
     match compile(&module, compiler) {
         Compiled::Artifact(artifact, facts) => {

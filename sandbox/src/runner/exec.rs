@@ -9,7 +9,7 @@ use crate::{
     admission::Facts,
     engine::{Program, Ran, Start},
     frames::{DoneHeader, Order, Reply, RunHeader},
-    jail,
+    jail::{self, Kind},
     wasi::{Given, Output},
 };
 
@@ -20,7 +20,14 @@ const OWN_BYTES: u64 = 256 * 1024 * 1024;
 /// Loads the module, then runs tasks.
 pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
-    let Order::Load { artifact_bytes, facts } = order else { return Err(Error::WrongOrder) };
+    let (artifact_bytes, facts) = match order {
+        Order::Load { artifact_bytes, facts } => (artifact_bytes, facts),
+        Order::Probe => {
+            let grade = jail::lock(Kind::Exec).map_err(Error::Jail)?;
+            return socket.reply(&Reply::Loaded { grade }, &[]);
+        }
+        Order::Compile { .. } | Order::Run(_) => return Err(Error::WrongOrder),
+    };
     let artifact = socket.bulk(artifact_bytes)?;
     let program = match load(artifact, facts) {
         Ok(program) => program,
@@ -32,8 +39,10 @@ pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error>
     if priority == Priority::Idle {
         jail::give_way().map_err(Error::Jail)?;
     }
+    // The code is loaded: nothing else will ever be executed here.
+    let grade = jail::lock(Kind::Exec).map_err(Error::Jail)?;
     let executor = Executor { program, facts, watchdog };
-    socket.reply(&Reply::Loaded { grade: jail::grade() }, &[])?;
+    socket.reply(&Reply::Loaded { grade }, &[])?;
     while let Some(order) = socket.order()? {
         let Order::Run(header) = order else { return Err(Error::WrongOrder) };
         let stdin = socket.bulk(header.stdin_bytes)?;
