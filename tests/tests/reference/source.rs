@@ -81,13 +81,16 @@ pub(crate) fn documented_lines(source: &str) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut doc = String::new();
     let mut paragraph = true;
+    let mut attribute = false;
     for line in source.lines().take_while(|line| *line != "#[cfg(test)]").map(str::trim) {
         if let Some(text) = line.strip_prefix("///") {
             paragraph &= !text.is_empty() || doc.is_empty();
             if paragraph {
                 doc.push_str(text);
             }
-        } else if !line.starts_with("#[") && !line.starts_with("//") {
+        } else if attribute || line.starts_with("#[") {
+            attribute = !line.ends_with(']');
+        } else if !line.starts_with("//") {
             lines.push((line.to_owned(), plain(doc.trim())));
             doc.clear();
             paragraph = true;
@@ -186,7 +189,7 @@ pub(crate) fn canonical(source: &str) -> Vec<(String, String, Option<String>)> {
 
 #[test]
 fn items_are_read_with_their_fields_variants_and_comments() {
-    let source = "/// A thing.\n///\n/// More.\n#[derive(Debug)]\npub struct Thing {\n    /// See [`Other`](x).\n    pub at: u64,\n}\n\
+    let source = "/// A thing.\n///\n/// More.\n#[derive(\n    Debug\n)]\npub struct Thing {\n    /// See [`Other`](x).\n    pub at: u64,\n}\n\
         /// Kinds.\npub enum Kind {\n    /// One.\n    One,\n    /// Two.\n    Two(u8),\n    /// Three.\n    Three {\n        \
         /// Four.\n        four: u32,\n    },\n}\n";
     let field = |name: &str, kind: &str, doc: &str| Field {
