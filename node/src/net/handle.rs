@@ -161,7 +161,7 @@ impl Command {
 
 /// The rest of the node's way to the network. Cheap to clone.
 ///
-/// Every method waits while [`COMMANDS_MAX`](self) commands wait for the task, and fails with `Stopped` when the
+/// Every method waits while 64 commands wait for the task already, and fails with `Stopped` when the
 /// task has ended. All are cancel safe: dropping the future withdraws the command or ignores its answer.
 #[derive(Debug, Clone)]
 pub struct NetHandle {
