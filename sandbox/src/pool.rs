@@ -12,6 +12,7 @@ mod process;
 mod refused;
 
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -98,13 +99,16 @@ pub enum Error {
 ///
 /// [`Error::NoRunner`] with all places that were tried.
 pub fn find_runner() -> Result<PathBuf, Error> {
-    if let Some(path) = std::env::var_os(RUNNER_VARIABLE).filter(|path| !path.is_empty()) {
+    runner_for(std::env::var_os(RUNNER_VARIABLE), &std::env::current_exe().unwrap_or_default())
+}
+
+fn runner_for(variable: Option<OsString>, program: &Path) -> Result<PathBuf, Error> {
+    if let Some(path) = variable.filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);
         return if path.is_file() { Ok(path) } else { Err(Error::NoRunner { tried: vec![path] }) };
     }
-    let program = std::env::current_exe().unwrap_or_default();
-    let tried: Vec<_> =
-        program.ancestors().skip(1).take(2).map(|directory| directory.join(RUNNER_NAME)).collect();
+    let directories = program.ancestors().skip(1).take(2);
+    let tried: Vec<_> = directories.map(|directory| directory.join(RUNNER_NAME)).collect();
     tried.iter().find(|path| path.is_file()).cloned().ok_or(Error::NoRunner { tried })
 }
 
@@ -269,4 +273,28 @@ async fn read_file(path: &Path) -> io::Result<Arc<[u8]>> {
         ));
     }
     Ok(Arc::from(tokio::fs::read(path).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runner_is_where_the_variable_says_or_beside_the_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let runner = directory.path().join(RUNNER_NAME);
+        let (beside, below) =
+            (directory.path().join("weft"), directory.path().join("deps/test-1234"));
+        assert_eq!(
+            runner_for(None, &below).unwrap_err().to_string().matches("weft-runner,").count(),
+            1
+        );
+        std::fs::write(&runner, "").unwrap();
+        assert_eq!(runner_for(None, &beside).unwrap(), runner);
+        assert_eq!(runner_for(None, &below).unwrap(), runner);
+        assert_eq!(runner_for(Some(OsString::new()), &beside).unwrap(), runner);
+        assert_eq!(runner_for(Some(runner.clone().into()), Path::new("/x")).unwrap(), runner);
+        // What was asked for and is not there is not replaced by something else.
+        assert!(runner_for(Some("/no/such/runner".into()), &beside).is_err());
+    }
 }

@@ -203,6 +203,10 @@ fn each_trap_has_its_name() {
             format!("(memory 1) {start} (i64.store (i32.const -1) (i64.const 0)))"),
             Trap::MemoryOutOfBounds,
         ),
+        (
+            format!("(memory 1) {start} (drop (i64.load offset=4294967295 (i32.const -1))))"),
+            Trap::MemoryOutOfBounds,
+        ),
         (format!("(memory 1) (data (i32.const 65536) \"x\") {start})"), Trap::MemoryOutOfBounds),
         (
             format!("(table 1 funcref) {start} (call_indirect (i32.const 1)))"),

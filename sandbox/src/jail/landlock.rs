@@ -25,12 +25,12 @@ impl Ruleset {
     const fn everything(version: c_long) -> (Self, usize) {
         // 13 rights in version 1; `REFER`, `TRUNCATE` and `IOCTL_DEV` came in 2, 3 and 5.
         let files = match version {
-            1 => 13,
-            2 => 14,
-            3 | 4 => 15,
-            _ => 16,
+            1 => 0x1fff,
+            2 => 0x3fff,
+            3 | 4 => 0x7fff,
+            _ => 0xffff,
         };
-        let ruleset = Self { files: (1 << files) - 1, network: 0b11, scoped: 0b11 };
+        let ruleset = Self { files, network: 0b11, scoped: 0b11 };
         let known = match version {
             1..=3 => 8,
             4 | 5 => 16,

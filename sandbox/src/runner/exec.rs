@@ -90,7 +90,9 @@ impl Executor {
             .files
             .iter()
             .fold(header.stdin_bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        let bound = [limits.memory.bytes(), input_bytes, limits.output_bytes.saturating_mul(2)];
+        // Twice: input and output are copied once on their way.
+        let bulk = input_bytes.saturating_add(limits.output_bytes).saturating_mul(2);
+        let bound = [limits.memory.bytes(), bulk];
         jail::limit_memory(bound.into_iter().fold(OWN_BYTES, u64::saturating_add))
             .map_err(Error::Jail)?;
 

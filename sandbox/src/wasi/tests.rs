@@ -1,3 +1,9 @@
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "small numbers of tests"
+)]
+
 use std::sync::Arc;
 
 use super::{
