@@ -8,7 +8,7 @@ STRIP="${STRIP:-llvm-strip-14}"
 mkdir -p wasm
 for source in *.c; do
     name="${source%.c}"
-    "$CC" --target=wasm32-wasi --sysroot="${SYSROOT:-/usr}" -std=c11 -O2 -Wall -Wextra -Werror \
+    "$CC" --target=wasm32-wasi --sysroot="${SYSROOT:-/usr}" -std=gnu11 -O2 -Wall -Wextra -Werror \
         -Wl,--strip-all -Wl,-z,stack-size=65536 -o "wasm/$name.wasm" "$source"
     "$STRIP" --strip-all "wasm/$name.wasm"
 done

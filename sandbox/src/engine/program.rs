@@ -1,6 +1,7 @@
 //! A compiled module, loaded, that can be run again and again. Every run is an instance of its own.
 
 use protocol::{
+    limits::PATH_BYTES_MAX,
     outcome::{Interruption, Outcome},
     units::{Fuel, Pages},
 };
@@ -130,6 +131,7 @@ impl Program {
         };
         let peak = run.pages(&store);
         let output = run.output(&mut store);
+        let outcome = if has_overlong_path(&output) { Outcome::OutputTooLarge } else { outcome };
         Ok(Ran { outcome, fuel, peak, output })
     }
 
@@ -203,6 +205,11 @@ impl Run {
     fn output(self, store: &mut Store) -> Output {
         self.env.as_mut(store).host.take_output()
     }
+}
+
+/// Whether a file could not be named in a result: directories in directories make long paths out of short names.
+fn has_overlong_path(output: &Output) -> bool {
+    output.files.iter().any(|(path, _)| path.len() > PATH_BYTES_MAX)
 }
 
 /// A program that could not even be set up.

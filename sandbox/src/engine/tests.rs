@@ -106,6 +106,23 @@ fn wordfreq_adds_up_what_lies_in_directories() {
 }
 
 #[test]
+fn a_program_in_c_finds_what_it_expects() {
+    let mut start = start(&["one", "two words"], b"first\nsecond");
+    start.given.env = vec![("KEY".to_owned(), "value".to_owned())];
+    let file = |path: String| (path, Arc::from(*b"17 -4 2.5"));
+    start.given.files = (0..201).map(|number| file(format!("file-{number}"))).collect();
+    start.given.files.push(file("sub/numbers.txt".to_owned()));
+    let ran = run_both(include_bytes!("../../guests/wasm/checks.wasm"), &start);
+    assert_eq!(
+        (ran.outcome, String::from_utf8_lossy(&ran.output.stdout).as_ref()),
+        (Outcome::Exit(0), "")
+    );
+    let files: Vec<_> =
+        ran.output.files.iter().map(|(path, content)| (path.as_str(), content.len())).collect();
+    assert_eq!(files, [("moved", 21)]);
+}
+
+#[test]
 fn hostile_guests_are_stopped_at_their_limits() {
     let run = |name| run_both(example(name).unwrap(), &start(&[], b""));
     let looped = run("hostile-loop");

@@ -176,6 +176,8 @@ fn inputs_are_read_and_never_written() {
         ("in/a.txt", 5, 0, Errno::Exists),
         ("", 0, 0, Errno::NotFound),
         ("in/a\0b", 0, 0, Errno::Invalid),
+        ("out/a\nb", 1, write, Errno::Invalid),
+        ("out/a\\b", 1, write, Errno::Invalid),
     ] {
         assert_eq!(program.try_open(path, how, rights), Err(errno as u32), "{path:?}");
     }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use protocol::limits::{OUTPUT_FILES_MAX, PATH_BYTES_MAX};
+use protocol::{
+    limits::{OUTPUT_FILES_MAX, PATH_BYTES_MAX},
+    wire::is_relative_path,
+};
 
 use super::abi::Errno;
 
@@ -91,9 +94,7 @@ impl Tree {
     }
 
     fn add_input(&mut self, path: &str, content: Arc<[u8]>) -> Option<()> {
-        let is_name =
-            |part: &&str| !part.is_empty() && *part != "." && *part != ".." && !part.contains('\0');
-        if path.len() > PATH_BYTES_MAX || !path.split('/').all(|part| is_name(&part)) {
+        if !is_relative_path(path) {
             return None;
         }
         let (directories, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -249,6 +250,7 @@ impl Tree {
     pub(super) fn create_file(&mut self, from: NodeId, path: &str) -> Result<NodeId, Errno> {
         let (directory, name) = self.parent(from, path)?;
         let name = name.filter(|_| !path.ends_with('/')).ok_or(Errno::IsDirectory)?;
+        check_name(name)?;
         self.entries_mut(directory)?;
         if self.files >= OUTPUT_FILES_MAX {
             return Err(Errno::NoSpace);
@@ -261,6 +263,7 @@ impl Tree {
     pub(super) fn create_directory(&mut self, from: NodeId, path: &str) -> Result<(), Errno> {
         let (directory, name) = self.parent(from, path)?;
         let name = name.ok_or(Errno::Exists)?;
+        check_name(name)?;
         if self.entries(directory)?.contains_key(name) {
             return Err(Errno::Exists);
         }
@@ -317,6 +320,7 @@ impl Tree {
         let (Some(old_name), Some(new_name)) = (old_name, new_name) else {
             return Err(Errno::Invalid);
         };
+        check_name(new_name)?;
         self.entries_mut(old_directory)?;
         if moved.is_directory && self.is_within(new_directory, node) {
             return Err(Errno::Invalid);
@@ -452,4 +456,9 @@ impl Tree {
         let own = [(".", node), ("..", parent)].into_iter();
         Ok(own.chain(entries.iter().map(|(name, node)| (name.as_str(), *node))).skip(from))
     }
+}
+
+/// What a program makes must have a name that it can be fetched by: no control character, no backslash.
+fn check_name(name: &str) -> Result<(), Errno> {
+    if is_relative_path(name) { Ok(()) } else { Err(Errno::Invalid) }
 }
