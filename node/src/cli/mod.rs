@@ -18,6 +18,7 @@ pub mod context;
 pub mod error;
 pub mod exit;
 pub mod human;
+mod interrupt;
 mod logging;
 mod pages;
 pub mod screen;

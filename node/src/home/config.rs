@@ -310,7 +310,7 @@ mod tests {
             config("[api]\nlisten = \"localhost:0\"\n[p2p]\nlisten = [\"/ip4/127.0.0.1/tcp/0\"]\n")
                 .unwrap();
         assert!(config.api_chosen && config.listen_chosen);
-        assert_eq!(config.api, "127.0.0.1:0".parse().unwrap());
+        assert_eq!(config.api, SocketAddr::from(([127, 0, 0, 1], 0)));
     }
 
     #[test]

@@ -155,7 +155,7 @@ async fn fetch(
     job: Job,
     out: &OutDir,
 ) -> Result<Exit, CliError> {
-    let collected = results::collect(context, client, job.id, out).await?;
+    let collected = results::collect(context, client, &job, out).await?;
     let results = human::plural(collected.results, "result", "results");
     context.screen.success(&format!("{results} in {}", out.path().display()));
     if let Some(reduced) = &collected.reduced {

@@ -29,6 +29,7 @@ use crate::cli::{
     error::CliError,
     exit::Exit,
     human,
+    interrupt::unless_interrupted,
     screen::{write_stderr, write_stderr_bytes},
 };
 
@@ -81,11 +82,8 @@ pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
             }),
         }
     };
-    let done = tokio::select! {
-        biased;
-        _ = tokio::signal::ctrl_c() => Err(CliError::new(ErrorCode::Interrupted, "the program was stopped")),
-        done = run => done,
-    }?;
+    let stopped = || Err(CliError::new(ErrorCode::Interrupted, "the program was stopped"));
+    let done = unless_interrupted(run).await.unwrap_or_else(stopped)?;
     tell(context, &module, done, out.as_ref())
 }
 

@@ -9,7 +9,9 @@ use portal_api::{
 use protocol::{ids::JobId, wire::view::JobState};
 
 use super::{progress::Following, submit::is_transient};
-use crate::cli::{client::Client, context::Context, error::CliError};
+use crate::cli::{
+    client::Client, context::Context, error::CliError, interrupt::unless_interrupted,
+};
 
 /// How long the node may hold one question: at most 60 s by its API.
 const WAIT_SECONDS: u64 = 20;
@@ -34,18 +36,13 @@ pub enum Watched {
 pub async fn follow(context: &Context, client: &mut Client, job: Job) -> Result<Watched, CliError> {
     let id = job.id;
     let mut following = Following::begin(context.screen, &job);
-    let watched = tokio::select! {
-        biased;
-        interrupted = tokio::signal::ctrl_c() => match interrupted {
-            Ok(()) => Ok(Watched::Detached),
-            Err(error) => Err(CliError::internal(format!("signals cannot be caught: {error}"))),
-        },
-        ended = within(context.timeout(), id, watch(client, job, &mut following)) => {
-            ended.map(|job| Watched::Ended(Box::new(job)))
-        }
-    };
+    let ended = within(context.timeout(), id, watch(client, job, &mut following));
+    let watched = unless_interrupted(ended).await;
     following.end();
-    watched
+    match watched {
+        Some(ended) => ended.map(|job| Watched::Ended(Box::new(job))),
+        None => Ok(Watched::Detached),
+    }
 }
 
 /// Lets something take as long as `--timeout` says.

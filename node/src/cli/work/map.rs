@@ -22,6 +22,7 @@ use crate::cli::{
     error::CliError,
     exit::Exit,
     human,
+    interrupt::unless_interrupted,
 };
 
 /// Maps.
@@ -58,7 +59,11 @@ pub async fn map(context: &Context, args: MapArgs) -> Result<Exit, CliError> {
         Watched::Ended(job) => *job,
         Watched::Detached => return detached(context, &job),
     };
-    let collected = results::collect(context, &mut client, job.id, &out).await?;
+    let collecting = results::collect(context, &mut client, &job, &out);
+    let Some(collected) = unless_interrupted(collecting).await else {
+        return detached(context, &job);
+    };
+    let collected = collected?;
     let shown = out.path().display().to_string();
     tell_map(context, &job, &collected, &shown);
     let exit = if succeeded(job.state) { Exit::SUCCESS } else { Exit::JOB_FAILED };

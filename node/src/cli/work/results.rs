@@ -2,7 +2,7 @@
 
 use portal_api::{
     ErrorCode,
-    views::{JobResults, Output, Reduce, Stream, TaskResult},
+    views::{Job, JobResults, Output, Reduce, Stream, TaskResult},
 };
 use protocol::{ids::JobId, wire::view::TaskState};
 
@@ -72,23 +72,21 @@ pub async fn page(
 pub async fn collect(
     context: &Context,
     client: &mut Client,
-    job: JobId,
+    job: &Job,
     out: &OutDir,
 ) -> Result<Collected, CliError> {
     let mut collected = Collected::default();
     let mut cursor: Option<String> = None;
     let mut reducer: Option<Reducer> = None;
-    let mut transfer: Option<Transfer> = None;
+    let total = usize::try_from(job.tasks.total).unwrap_or(usize::MAX);
+    let mut transfer = Transfer::begin(context.screen, "Fetching", total);
     loop {
-        let results = page(client, job, cursor.as_deref()).await?;
+        let results = page(client, job.id, cursor.as_deref()).await?;
         if cursor.is_none() {
             reducer = builtin(results.reduce);
             out.remove("result.json")?;
             out.remove("result.bin")?;
         }
-        let transfer = transfer.get_or_insert_with(|| {
-            Transfer::begin(context.screen, "Fetching", results.items.len())
-        });
         for item in &results.items {
             one(client, item, out, (&mut collected, &mut reducer)).await?;
             transfer.step();
@@ -98,9 +96,7 @@ pub async fn collect(
             break;
         }
     }
-    if let Some(transfer) = transfer {
-        transfer.end();
-    }
+    transfer.end();
     if let Some(reducer) = reducer.filter(|_| collected.failed == 0 || collected.results > 0) {
         collected.reduced = Some(write_reduced(out, &reducer.finish())?);
     }

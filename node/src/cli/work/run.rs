@@ -16,6 +16,7 @@ use super::{
 };
 use crate::cli::{
     args::RunArgs, client::Client, commands::show, context::Context, error::CliError, exit::Exit,
+    interrupt::unless_interrupted,
 };
 
 /// Runs it.
@@ -39,7 +40,11 @@ pub async fn run(context: &Context, args: RunArgs) -> Result<Exit, CliError> {
         Watched::Ended(job) => *job,
         Watched::Detached => return detached(context, &job),
     };
-    finish(context, &mut client, job, (out.as_ref(), args.exit_code)).await
+    let finished = finish(context, &mut client, job.clone(), (out.as_ref(), args.exit_code));
+    match unless_interrupted(finished).await {
+        Some(exit) => exit,
+        None => detached(context, &job),
+    }
 }
 
 /// Uploads and submits, unless only a plan is wanted. Until the mesh has accepted the job, Ctrl-C ends it all.
@@ -74,13 +79,9 @@ pub async fn accept(
             }),
         }
     };
-    tokio::select! {
-        biased;
-        _ = tokio::signal::ctrl_c() => {
-            Err(CliError::new(ErrorCode::Interrupted, "interrupted before the job was accepted"))
-        }
-        accepted = timed => accepted,
-    }
+    let interrupted =
+        || Err(CliError::new(ErrorCode::Interrupted, "interrupted before the job was accepted"));
+    unless_interrupted(timed).await.unwrap_or_else(interrupted)
 }
 
 /// Says how to come back to a job that goes on.
@@ -89,7 +90,11 @@ pub async fn accept(
 ///
 /// If standard output cannot be written.
 pub fn detached(context: &Context, job: &Job) -> Result<Exit, CliError> {
-    context.screen.news(&format!("  Detached. The job goes on:  weft job wait {}", job.id));
+    if job.state.is_terminal() {
+        context.screen.news("  Detached. The job has ended.");
+    } else {
+        context.screen.news(&format!("  Detached. The job goes on:  weft job wait {}", job.id));
+    }
     context
         .screen
         .news(&format!("  its results, when it is done:  weft job results {} --out DIR", job.id));
