@@ -27,7 +27,8 @@ async fn main() -> Result<(), Failure> {
     let repeat: u32 = std::env::var("REPEAT").map_or(Ok(1), |times| times.parse())?;
     let wasm: Arc<[u8]> = match guests::example(&module) {
         Some(wasm) => Arc::from(wasm),
-        None => Arc::from(std::fs::read(Path::new(&module))?),
+        // Binary or text.
+        None => Arc::from(wat::parse_bytes(&std::fs::read(Path::new(&module))?)?),
     };
     let mut stdin = Vec::new();
     std::io::stdin().read_to_end(&mut stdin)?;

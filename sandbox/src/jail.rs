@@ -1,14 +1,14 @@
 //! What a runner process gives up before it touches anything that a stranger made.
+//!
+//! Written for Linux. Kernels without Landlock or seccomp are used as they are, and said to be (grade C).
 
-#[cfg(target_os = "linux")]
 mod landlock;
-#[cfg(target_os = "linux")]
 mod seccomp;
 
 use std::{io, os::fd::RawFd};
 
 use protocol::wire::advert::Isolation;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
 
 /// What a runner is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,24 +29,45 @@ const COMPILE_CPU_SECONDS: u64 = 20;
 /// Memory for one module, in bytes.
 const COMPILE_DATA_BYTES: u64 = 1024 * 1024 * 1024;
 
-/// Gives up what can be given up before anything is read. Call it first, while there is one thread.
-///
-/// # Errors
-///
-/// An error of the system: the process must end then, and not run anything.
-pub fn enter(kind: Kind) -> io::Result<()> {
-    close_from(FIRST_FOREIGN)?;
-    rustix::thread::set_no_new_privs(true)?;
-    #[cfg(target_os = "linux")]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
-    limit(Resource::Nofile, DESCRIPTORS_MAX)?;
-    if kind == Kind::Compile {
-        limit(Resource::Cpu, COMPILE_CPU_SECONDS)?;
-        limit(Resource::Data, COMPILE_DATA_BYTES)?;
+/// A process that has given up what no runner needs, on its way to giving up the rest.
+#[derive(Debug)]
+pub struct Jail {
+    kind: Kind,
+    /// Whether the kernel keeps it from files and connections.
+    files: bool,
+}
+
+impl Jail {
+    /// Gives up inherited descriptors, new privileges, core dumps, files and connections. Call it first, while there
+    /// is one thread: those that it starts inherit all of it.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system: the process must end then, and not run anything.
+    pub fn enter(kind: Kind) -> io::Result<Self> {
+        close_from(FIRST_FOREIGN)?;
+        rustix::thread::set_no_new_privs(true)?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        limit(Resource::Core, 0)?;
+        limit(Resource::Fsize, 0)?;
+        limit(Resource::Nofile, DESCRIPTORS_MAX)?;
+        if kind == Kind::Compile {
+            limit(Resource::Cpu, COMPILE_CPU_SECONDS)?;
+            limit(Resource::Data, COMPILE_DATA_BYTES)?;
+        }
+        Ok(Self { kind, files: landlock::restrict()? })
     }
-    Ok(())
+
+    /// Gives up all system calls that are not needed from now on, in all threads; and, but for compilers, new code and
+    /// new threads. Says how well the process is locked up then: as well as this kernel can, and no better.
+    ///
+    /// # Errors
+    ///
+    /// An error of the system: the process must end then, and not run anything.
+    pub fn lock(self) -> io::Result<Isolation> {
+        let calls = seccomp::restrict(self.kind)?;
+        Ok(if self.files && calls { Isolation::B } else { Isolation::C })
+    }
 }
 
 /// Makes this thread give way to everything else on the machine: `SCHED_IDLE`, nice 19. Other threads of the
@@ -57,9 +78,7 @@ pub fn enter(kind: Kind) -> io::Result<()> {
 /// An error of the system.
 pub fn give_way() -> io::Result<()> {
     rustix::process::setpriority_process(None, 19)?;
-    #[cfg(target_os = "linux")]
-    schedule_idle()?;
-    Ok(())
+    schedule_idle()
 }
 
 /// Bounds the memory that the process may write to, in bytes. The kernel counts every private writable page as soon
@@ -74,38 +93,12 @@ pub fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
 }
 
-/// Gives up everything that work of that kind does not need: files, connections and, but for compilers, new code and
-/// new threads. Says how well the process is locked up then: as well as this system can, and no better.
-///
-/// Threads that were started before keep what Landlock forbids. They are ours.
-///
-/// # Errors
-///
-/// An error of the system: the process must end then, and not run anything.
-#[cfg(target_os = "linux")]
-pub fn lock(kind: Kind) -> io::Result<Isolation> {
-    let files = landlock::restrict()?;
-    let calls = seccomp::restrict(kind)?;
-    Ok(if files && calls { Isolation::B } else { Isolation::C })
-}
-
-/// Gives up nothing: only Linux has what we use. Guests have a process of their own here, no more.
-///
-/// # Errors
-///
-/// None.
-#[cfg(not(target_os = "linux"))]
-pub fn lock(_kind: Kind) -> io::Result<Isolation> {
-    Ok(Isolation::C)
-}
-
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
     Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
 }
 
 /// Closes what was inherited by mistake.
-#[cfg(target_os = "linux")]
 #[expect(
     unsafe_code,
     reason = "no safe wrapper: descriptors are closed that nothing in this process owns"
@@ -121,13 +114,6 @@ fn close_from(first: RawFd) -> io::Result<()> {
     }
 }
 
-/// Everything that we open is closed on exec.
-#[cfg(not(target_os = "linux"))]
-fn close_from(_first: RawFd) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "no safe wrapper for sched_setscheduler")]
 fn schedule_idle() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };

@@ -180,7 +180,7 @@ impl Pool {
         let key = Key { owner: task.owner, module: task.module };
         let mut done = match runner.run(task, GRACE).await {
             Ok(done) => {
-                self.shared.idle.put(key, runner);
+                self.shared.idle.put(key, runner, Instant::now());
                 done
             }
             Err(broken) => {
@@ -223,6 +223,14 @@ impl Pool {
     #[must_use]
     pub fn idle_processes(&self) -> Vec<u32> {
         self.shared.idle.processes()
+    }
+
+    /// Ends processes that have waited for work longer than `longest`, so that a host that is not used gets its memory
+    /// back. For a node's timer.
+    pub fn retire(&self, longest: Duration) {
+        if let Some(since) = Instant::now().checked_sub(longest) {
+            self.shared.idle.retire(since);
+        }
     }
 
     /// Ends all processes that wait for work.

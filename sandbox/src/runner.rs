@@ -13,7 +13,7 @@ use std::io;
 
 use protocol::codec::DecodeError;
 
-use crate::jail::{self, Kind};
+use crate::jail::{Jail, Kind};
 
 /// A runner could not go on. Its node sees that it is gone, and this on its standard error.
 #[derive(Debug, thiserror::Error)]
@@ -56,16 +56,22 @@ impl Priority {
     }
 }
 
+/// An error with its causes, in one line, for people.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
+}
+
 /// The main function of `weft-runner`: does the work of that kind on standard input until the node hangs up.
 ///
 /// # Errors
 ///
 /// See [`Error`].
 pub fn run(kind: Kind, priority: Priority) -> Result<(), Error> {
-    jail::enter(kind).map_err(Error::Jail)?;
+    let jail = Jail::enter(kind).map_err(Error::Jail)?;
     let socket = socket::Socket::from_stdin().map_err(Error::Socket)?;
     match kind {
-        Kind::Compile => compile::serve(socket),
-        Kind::Exec => exec::serve(socket, priority),
+        Kind::Compile => compile::serve(socket, jail),
+        Kind::Exec => exec::serve(socket, jail, priority),
     }
 }

@@ -264,6 +264,17 @@ async fn two_owners_never_share_a_process() {
 }
 
 #[tokio::test]
+async fn processes_that_wait_too_long_are_let_go() {
+    let bench = bench(1);
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    bench.pool.retire(Duration::from_secs(3_600));
+    assert_eq!(bench.pool.idle_processes().len(), 1);
+    bench.pool.retire(Duration::ZERO);
+    assert_eq!(bench.pool.idle_processes().len(), 0);
+    assert_eq!(bench.pool.run(guest("primes", &["10"], b"")).await.stdout, b"4\n");
+}
+
+#[tokio::test]
 async fn a_damaged_artifact_is_compiled_again() {
     let bench = bench(1);
     bench.pool.run(guest("primes", &["10"], b"")).await;
@@ -278,7 +289,6 @@ async fn a_damaged_artifact_is_compiled_again() {
     assert_eq!(done.stdout, b"4\n", "{:?}", done.detail);
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_runner_says_how_well_it_is_locked_up_and_is_no_worse_than_it_says() {
     let bench = bench(1);

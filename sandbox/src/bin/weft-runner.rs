@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use sandbox::{
     jail::Kind,
-    runner::{Priority, run},
+    runner::{Priority, chain, run},
 };
 
 fn main() -> ExitCode {
@@ -27,10 +27,6 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     say("this program is started by weft; try `weft exec` instead", ExitCode::from(2))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", chain(source)))
 }
 
 #[expect(clippy::print_stderr, reason = "the only way to tell the node why")]

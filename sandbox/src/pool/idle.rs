@@ -2,7 +2,17 @@
 
 use std::sync::PoisonError;
 
+use tokio::time::Instant;
+
 use super::{Key, process::Runner};
+
+/// A process that waits for work.
+#[derive(Debug)]
+struct Waiting {
+    key: Key,
+    runner: Runner,
+    since: Instant,
+}
 
 /// Processes that wait for work, in the order in which they became idle.
 #[derive(Debug)]
@@ -12,7 +22,7 @@ pub(super) struct Idle {
         clippy::disallowed_types,
         reason = "a list shared by all tasks of a pool, never held across an await"
     )]
-    runners: std::sync::Mutex<Vec<(Key, Runner)>>,
+    runners: std::sync::Mutex<Vec<Waiting>>,
 }
 
 impl Idle {
@@ -26,8 +36,8 @@ impl Idle {
         loop {
             let mut runner = {
                 let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-                let place = runners.iter().rposition(|(of, _)| *of == key)?;
-                runners.remove(place).1
+                let place = runners.iter().rposition(|waiting| waiting.key == key)?;
+                runners.remove(place).runner
             };
             // One that died while it waited harms nobody: the next is tried.
             if runner.is_alive() {
@@ -37,9 +47,9 @@ impl Idle {
     }
 
     /// Keeps one; the one that waited longest goes if there are too many.
-    pub(super) fn put(&self, key: Key, runner: Runner) {
+    pub(super) fn put(&self, key: Key, runner: Runner, since: Instant) {
         let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-        runners.push((key, runner));
+        runners.push(Waiting { key, runner, since });
         let excess = runners.len().saturating_sub(self.max);
         runners.drain(..excess);
     }
@@ -47,7 +57,13 @@ impl Idle {
     /// The process ids of all.
     pub(super) fn processes(&self) -> Vec<u32> {
         let runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-        runners.iter().filter_map(|(_, runner)| runner.process()).collect()
+        runners.iter().filter_map(|waiting| waiting.runner.process()).collect()
+    }
+
+    /// Ends those that have waited since before `since`.
+    pub(super) fn retire(&self, since: Instant) {
+        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        runners.retain(|waiting| waiting.since >= since);
     }
 
     /// Ends all.

@@ -1,11 +1,11 @@
 //! `weft-runner compile`: one module in, native code or a refusal out.
 
-use super::{Error, socket::Socket};
+use super::{Error, chain, socket::Socket};
 use crate::{
     admission::{Compiler, Facts, Limits, Refusal, admit},
     engine,
     frames::{Order, Reply},
-    jail::{self, Kind},
+    jail::Jail,
     metering,
 };
 
@@ -17,11 +17,11 @@ enum Compiled {
 }
 
 /// Carries out one order.
-pub(super) fn serve(mut socket: Socket) -> Result<(), Error> {
+pub(super) fn serve(mut socket: Socket, jail: Jail) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
     let Order::Compile { module_bytes, compiler } = order else { return Err(Error::WrongOrder) };
     // Before the first byte of the module.
-    jail::lock(Kind::Compile).map_err(Error::Jail)?;
+    jail.lock().map_err(Error::Jail)?;
     let module = socket.bulk(module_bytes)?;
     match compile(&module, compiler) {
         Compiled::Artifact(artifact, facts) => {
@@ -42,21 +42,10 @@ fn compile(module: &[u8], compiler: Option<Compiler>) -> Compiled {
     facts.compiler = compiler.unwrap_or(facts.compiler);
     let instrumented = match metering::instrument(&admitted) {
         Ok(instrumented) => instrumented,
-        Err(error) => return Compiled::Failed(error.to_string()),
+        Err(error) => return Compiled::Failed(chain(&error)),
     };
     match engine::compile(&instrumented, facts.compiler) {
         Ok(artifact) => Compiled::Artifact(artifact, facts),
         Err(error) => Compiled::Failed(chain(&error)),
     }
-}
-
-/// An error with its causes, for people.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

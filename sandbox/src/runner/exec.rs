@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use protocol::outcome::{Interruption, Outcome};
 
-use super::{Error, Priority, socket::Socket, watchdog::Watchdog};
+use super::{Error, Priority, chain, socket::Socket, watchdog::Watchdog};
 use crate::{
     admission::Facts,
     engine::{Program, Ran, Start},
     frames::{DoneHeader, Order, Reply, RunHeader},
-    jail::{self, Kind},
+    jail::{self, Jail},
     wasi::{Given, Output},
 };
 
@@ -18,12 +18,12 @@ use crate::{
 const OWN_BYTES: u64 = 256 * 1024 * 1024;
 
 /// Loads the module, then runs tasks.
-pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error> {
+pub(super) fn serve(mut socket: Socket, jail: Jail, priority: Priority) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
     let (artifact_bytes, facts) = match order {
         Order::Load { artifact_bytes, facts } => (artifact_bytes, facts),
         Order::Probe => {
-            let grade = jail::lock(Kind::Exec).map_err(Error::Jail)?;
+            let grade = jail.lock().map_err(Error::Jail)?;
             return socket.reply(&Reply::Loaded { grade }, &[]);
         }
         Order::Compile { .. } | Order::Run(_) => return Err(Error::WrongOrder),
@@ -40,7 +40,7 @@ pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error>
         jail::give_way().map_err(Error::Jail)?;
     }
     // The code is loaded: nothing else will ever be executed here.
-    let grade = jail::lock(Kind::Exec).map_err(Error::Jail)?;
+    let grade = jail.lock().map_err(Error::Jail)?;
     let executor = Executor { program, facts, watchdog };
     socket.reply(&Reply::Loaded { grade }, &[])?;
     while let Some(order) = socket.order()? {
@@ -61,7 +61,7 @@ pub(super) fn serve(mut socket: Socket, priority: Priority) -> Result<(), Error>
 #[expect(unsafe_code, reason = "loads what the node's cache vouches for")]
 fn load(artifact: Vec<u8>, facts: Facts) -> Result<Program, String> {
     // SAFETY: the node sends only what `weft-runner compile` gave it on this machine, under a MAC of its own.
-    unsafe { Program::load(artifact, facts) }.map_err(|error| error.to_string())
+    unsafe { Program::load(artifact, facts) }.map_err(|error| chain(&error))
 }
 
 /// A loaded module and who watches it.
