@@ -57,8 +57,9 @@ pub struct Facts {
     pub memory_min: Pages,
     /// The most linear memory that it declares; 65,536 pages if it declares none.
     pub memory_max: Pages,
-    /// Entries of its table at its start.
-    pub table_entries: u32,
+    /// Functions, globals, entries of its table at its start and of its element segments, all together: what has to
+    /// be set up for each run.
+    pub items: u32,
     /// Bytes of its data segments.
     pub data_bytes: u32,
     /// The compiler that it is for.

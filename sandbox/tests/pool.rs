@@ -264,6 +264,16 @@ async fn two_owners_never_share_a_process() {
 }
 
 #[tokio::test]
+async fn code_that_one_compiler_takes_too_long_over_runs_with_the_other() {
+    let branches = "local.get 0 if else end ".repeat(3_000);
+    let wasm = wat(&format!(
+        r#"(module (func $large (param i32) {branches}) (func (export "_start") i32.const 1 call $large))"#
+    ));
+    let done = bench(1).pool.run(task(&wasm, &[], b"")).await;
+    assert_eq!(done.outcome, Outcome::Exit(0), "{:?}", done.detail);
+}
+
+#[tokio::test]
 async fn processes_that_wait_too_long_are_let_go() {
     let bench = bench(1);
     bench.pool.run(guest("primes", &["10"], b"")).await;

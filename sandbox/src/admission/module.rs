@@ -2,8 +2,8 @@
 
 use protocol::units::Pages;
 use wasmparser::{
-    CompositeInnerType, Export, ExternalKind, FuncType, FuncValidatorAllocations, Import, Parser,
-    Payload, SubType, TypeRef, ValType, ValidPayload, Validator,
+    CompositeInnerType, ElementItems, Export, ExternalKind, FuncType, FuncValidatorAllocations,
+    Import, Parser, Payload, SubType, TypeRef, ValType, ValidPayload, Validator,
 };
 
 use super::{
@@ -50,7 +50,7 @@ impl<'l> Reader<'l> {
             facts: Facts {
                 memory_min: Pages(0),
                 memory_max: Pages(0),
-                table_entries: 0,
+                items: 0,
                 data_bytes: 0,
                 compiler: Compiler::Cranelift,
             },
@@ -142,7 +142,17 @@ impl<'l> Reader<'l> {
                     self.import(&import, offset(at))?;
                 }
             }
+            Payload::GlobalSection(reader) => self.add_items(reader.count().into()),
+            Payload::ElementSection(reader) => {
+                for element in reader {
+                    self.add_items(match element.map_err(invalid)?.items {
+                        ElementItems::Functions(items) => items.count().into(),
+                        ElementItems::Expressions(_, items) => items.count().into(),
+                    });
+                }
+            }
             Payload::FunctionSection(reader) => {
+                self.add_items(reader.count().into());
                 for function in reader {
                     self.functions.push(function.map_err(invalid)?);
                 }
@@ -154,7 +164,7 @@ impl<'l> Reader<'l> {
                     if entries > limit {
                         return Err(Refusal::too_large("table entries", limit, entries, 0));
                     }
-                    self.facts.table_entries = u32::try_from(entries).unwrap_or(u32::MAX);
+                    self.add_items(entries);
                 }
             }
             Payload::MemorySection(reader) => {
@@ -174,6 +184,11 @@ impl<'l> Reader<'l> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn add_items(&mut self, items: u64) {
+        self.facts.items =
+            self.facts.items.saturating_add(u32::try_from(items).unwrap_or(u32::MAX));
     }
 
     fn function_type(&mut self, ty: &SubType) -> Result<(), Refusal> {

@@ -25,6 +25,8 @@ pub const BYTES_PER_FUEL: u64 = 4;
 pub const TABLE_ENTRIES_PER_FUEL: u64 = 1;
 /// A page of memory when it is added: the host must find and clear it.
 pub const PAGE_FUEL: u64 = 4_096;
+/// A function, global or table entry that is set up before a start.
+pub const ITEM_FUEL: u64 = 8;
 /// A call of the host, besides what it moves.
 pub const HOST_CALL_FUEL: u64 = 250;
 
@@ -42,12 +44,13 @@ pub const fn frame_slots(slots: u32) -> u32 {
     if slots < FRAME_SLOTS_MIN { FRAME_SLOTS_MIN } else { slots }
 }
 
-/// What is charged before a program starts: for its memory, its table and its data.
+/// What is charged before a program starts: for its memory, its data, and what is in its tables.
 #[must_use]
 pub fn start(facts: &Facts) -> Fuel {
     let pages = u64::from(facts.memory_min.0).saturating_mul(PAGE_FUEL);
     let data = u64::from(facts.data_bytes).div_ceil(BYTES_PER_FUEL);
-    Fuel(pages.saturating_add(data).saturating_add(u64::from(facts.table_entries)))
+    let items = u64::from(facts.items).saturating_mul(ITEM_FUEL);
+    Fuel(pages.saturating_add(data).saturating_add(items))
 }
 
 /// Whole units for so many eighths, rounded up.

@@ -186,19 +186,19 @@ fn facts_to_bytes(facts: &Facts) -> Vec<u8> {
         Compiler::Cranelift => 0,
         Compiler::Singlepass => 1,
     };
-    let numbers = [facts.memory_min.0, facts.memory_max.0, facts.table_entries, facts.data_bytes];
+    let numbers = [facts.memory_min.0, facts.memory_max.0, facts.items, facts.data_bytes];
     numbers.iter().flat_map(|number| number.to_le_bytes()).chain([compiler]).collect()
 }
 
 fn parse(bytes: &[u8]) -> Option<Artifact> {
     let (facts, code) = bytes.split_at_checked(FACTS_BYTES)?;
     let (numbers, compiler) = facts.as_chunks::<4>();
-    let [memory_min, memory_max, table_entries, data_bytes] = numbers else { return None };
+    let [memory_min, memory_max, items, data_bytes] = numbers else { return None };
     let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
     let facts = Facts {
         memory_min: protocol::units::Pages(number(memory_min)),
         memory_max: protocol::units::Pages(number(memory_max)),
-        table_entries: number(table_entries),
+        items: number(items),
         data_bytes: number(data_bytes),
         compiler: match compiler {
             [0] => Compiler::Cranelift,
@@ -219,7 +219,7 @@ mod tests {
         let facts = Facts {
             memory_min: Pages(2),
             memory_max: Pages(65_536),
-            table_entries: 3,
+            items: 3,
             data_bytes: 4,
             compiler: Compiler::Singlepass,
         };

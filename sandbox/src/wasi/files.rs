@@ -11,6 +11,8 @@ const SEEK_SET: u32 = 0;
 const SEEK_CURRENT: u32 = 1;
 const SEEK_END: u32 = 2;
 const DIRECTORY_ENTRY_BYTES: usize = 24;
+/// What looking at a buffer costs, besides its bytes.
+const FUEL_PER_BUFFER: u64 = 4;
 /// Entries that are skipped for one unit of fuel.
 const SKIPPED_PER_FUEL: u64 = 16;
 
@@ -197,7 +199,7 @@ impl Host {
         memory: &mut Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
-        let buffers = memory.buffers(args.word(1), args.word(2))?;
+        let buffers = buffers(args, memory, meter)?;
         let read = match self.descriptor(args.word(0))? {
             Descriptor::Stdin { position } => {
                 let read = scatter(
@@ -229,7 +231,7 @@ impl Host {
         memory: &mut Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
-        let buffers = memory.buffers(args.word(1), args.word(2))?;
+        let buffers = buffers(args, memory, meter)?;
         let node = self.file_mut(args.word(0))?.node;
         let read = scatter(self.tree.read(node, args.long(3))?, &buffers, memory, meter)?;
         Ok(memory.put_word(args.word(4), read)?)
@@ -241,7 +243,7 @@ impl Host {
         memory: &mut Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
-        let buffers = memory.buffers(args.word(1), args.word(2))?;
+        let buffers = buffers(args, memory, meter)?;
         let total: u64 = buffers.iter().map(|(_, length)| u64::from(*length)).sum();
         meter.charge_bytes(total)?;
         match self.descriptor(args.word(0))? {
@@ -273,7 +275,7 @@ impl Host {
         memory: &mut Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
-        let buffers = memory.buffers(args.word(1), args.word(2))?;
+        let buffers = buffers(args, memory, meter)?;
         let total: u64 = buffers.iter().map(|(_, length)| u64::from(*length)).sum();
         meter.charge_bytes(total)?;
         let file = *self.file_mut(args.word(0))?;
@@ -342,6 +344,16 @@ impl Host {
         memory.put(args.word(1), &listing)?;
         Ok(memory.put_word(args.word(4), used)?)
     }
+}
+
+/// The buffers that the second and third argument name.
+fn buffers(
+    args: Args<'_>,
+    memory: &Memory<'_>,
+    meter: &mut Meter<'_>,
+) -> Result<Vec<(u32, u32)>, Failure> {
+    meter.charge(u64::from(args.word(2)).saturating_mul(FUEL_PER_BUFFER))?;
+    Ok(memory.buffers(args.word(1), args.word(2))?)
 }
 
 const fn file_type(is_directory: bool) -> FileType {

@@ -238,9 +238,10 @@ impl Host {
         if self.descriptors.len() >= DESCRIPTORS_MAX {
             return Err(Errno::TooManyOpen);
         }
-        let number = (0..)
-            .find(|number| !self.descriptors.contains_key(number))
-            .ok_or(Errno::TooManyOpen)?;
+        // The first gap in the sorted numbers, or the one after them.
+        let used =
+            self.descriptors.keys().zip(0..).take_while(|(used, place)| *used == place).count();
+        let number = u32::try_from(used).map_err(|_| Errno::TooManyOpen)?;
         if let Some(node) = node_of(descriptor) {
             self.tree.opened(node);
         }

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// What looking up a path costs, for each of its bytes.
-const FUEL_PER_PATH_BYTE: u64 = 4;
+const FUEL_PER_PATH_BYTE: u64 = 16;
 
 /// The path in the arguments from `place` on: address and length.
 fn path(

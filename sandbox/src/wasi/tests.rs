@@ -310,6 +310,22 @@ fn more_output_than_agreed_ends_the_program() {
 }
 
 #[test]
+fn a_descriptor_gets_the_lowest_free_number() {
+    let mut program = program();
+    let fds = [program.open("in/a.txt"), program.open("in/a.txt"), program.open("in/a.txt")];
+    assert_eq!(fds, [4, 5, 6]);
+    program.ok(Call::FdClose, &[5]);
+    program.ok(Call::FdClose, &[0]);
+    assert_eq!(
+        [program.open("in/a.txt"), program.open("in/a.txt"), program.open("in/a.txt")],
+        [0, 5, 7]
+    );
+    program.ok(Call::FdRenumber, &[7, 4]);
+    program.fails(Call::FdTell, &[7, ANSWER.into()], Errno::BadDescriptor);
+    assert_eq!(program.read(4, 5), "hello");
+}
+
+#[test]
 fn nothing_is_unbounded() {
     let mut program = program();
     program.fuel = i64::MAX;
