@@ -34,7 +34,7 @@ pub enum AppError {
     Outbox(#[source] OutboxError),
     /// The sandbox could not be started.
     #[error("the sandbox could not be started")]
-    Sandbox(#[source] Box<dyn Error + Send + Sync>),
+    Sandbox(#[source] sandbox::pool::Error),
     /// The ledger could not be opened.
     #[error("the ledger could not be opened")]
     Ledger(#[source] OpenError),

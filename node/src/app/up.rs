@@ -8,8 +8,11 @@ use std::{
 
 use libp2p::Multiaddr;
 use prometheus_client::registry::Registry;
-use protocol::time::{Clock as _, Timestamp};
-use sandbox::pool::Pool;
+use protocol::{
+    time::{Clock as _, Timestamp},
+    wire::advert::Isolation,
+};
+use sandbox::pool::{self, Pool};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -57,8 +60,8 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
 
     let quota = options.config.blobs_bytes_max;
     let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall).map_err(AppError::Blobs)?;
-    let (pool, isolation) = sandbox_pool(&options)?;
-    let host = Host::look(&options.config, isolation);
+    let host = Host::look(&options.config, ISOLATION);
+    let pool = sandbox_pool(&options, host.slots)?;
     let base =
         Base { options: options.clone(), net: handle, blobs, pool, host, clock, tasks: tasks.clone(), stop: stop.clone() };
 
@@ -147,16 +150,14 @@ fn bootstrap(options: &UpOptions) -> Result<Vec<Multiaddr>, AppError> {
     parse_all(&options.config.bootstrap)
 }
 
-fn sandbox_pool(
-    options: &UpOptions,
-) -> Result<(Arc<Pool>, protocol::wire::advert::Isolation), AppError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| AppError::Sandbox(error);
-    let runner = sandbox::pool::find_runner().map_err(|error| failed(error.into()))?;
-    let isolation = sandbox::grade(&runner).map_err(|error| failed(error.into()))?;
-    let slots = Host::look(&options.config, isolation).slots;
-    let config = sandbox::pool::PoolConfig::new(runner, options.home.artifacts_dir(), usize::from(slots));
-    let pool = Pool::new(config).map_err(|error| failed(error.into()))?;
-    Ok((Arc::new(pool), isolation))
+/// What the jail of this build achieves: a process of its own, with limits. Landlock and seccomp come with the
+/// full jail, which then measures its grade at the start.
+const ISOLATION: Isolation = Isolation::C;
+
+fn sandbox_pool(options: &UpOptions, slots: u16) -> Result<Arc<Pool>, AppError> {
+    let runner = pool::find_runner().map_err(AppError::Sandbox)?;
+    let config = pool::Config::new(runner, options.home.artifacts_dir(), slots);
+    Ok(Arc::new(Pool::new(config).map_err(AppError::Sandbox)?))
 }
 
 fn node_api(
@@ -284,7 +285,7 @@ async fn remember_peers(base: Base) {
         let last = tokio::time::timeout(REMEMBER_EVERY, base.stop.cancelled()).await.is_ok();
         let peers = base.net.peers().await;
         let members: Vec<_> =
-            peers.iter().filter(|peer| peer.member).map(crate::net::PeerInfo::node_address).collect();
+            peers.iter().filter(|peer| peer.member).map(net::PeerInfo::node_address).collect();
         if !members.is_empty() {
             if let Err(error) = remember::save(&base.options.home.peers_file(), &members) {
                 tracing::warn!(error = %super::chain(&error), "remembered peers cannot be kept");

@@ -85,7 +85,7 @@ impl Index {
                 batch.put_cf(&self.family("small"), hash.0, content);
             }
         }
-        self.write(&batch, sync)
+        self.write(batch, sync)
     }
 
     pub(super) fn remove(&self, hash: &Hash, entry: &Entry) -> Result<(), BlobError> {
@@ -93,7 +93,7 @@ impl Index {
         batch.delete_cf(&self.family("blobs"), hash.0);
         batch.delete_cf(&self.family("small"), hash.0);
         batch.delete_cf(&self.family("used"), used_key(entry.minute, hash));
-        self.write(&batch, false)
+        self.write(batch, false)
     }
 
     /// Moves content to the end of the order of use.
@@ -102,7 +102,7 @@ impl Index {
         batch.delete_cf(&self.family("used"), used_key(entry.minute, hash));
         batch.put_cf(&self.family("used"), used_key(minute, hash), []);
         batch.put_cf(&self.family("blobs"), hash.0, protocol::codec::encode(&Entry { minute, ..*entry }));
-        self.write(&batch, false)
+        self.write(batch, false)
     }
 
     pub(super) fn pin(&self, pins: &[(Hash, [u8; 16])], until_ms: u64) -> Result<(), BlobError> {
@@ -110,7 +110,7 @@ impl Index {
         for (hash, owner) in pins {
             batch.put_cf(&self.family("pins"), [hash.0.as_slice(), owner].concat(), until_ms.to_be_bytes());
         }
-        self.write(&batch, false)
+        self.write(batch, false)
     }
 
     /// Whether content is pinned. Pins that are over are dropped on the way.
@@ -153,7 +153,7 @@ impl Index {
         Ok(total)
     }
 
-    fn write(&self, batch: &WriteBatch, sync: bool) -> Result<(), BlobError> {
+    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), BlobError> {
         let mut options = WriteOptions::default();
         options.set_sync(sync);
         self.db.write_opt(batch, &options).map_err(|error| self.failed(error))

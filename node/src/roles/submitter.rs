@@ -14,6 +14,7 @@ use protocol::{
     time::UnixMillis,
     units::Credits,
     wire::{
+        advert::Isolation,
         client::{ClientRequest, ClientResponse, Query},
         job::{JobAuthorization, JobCancel, JobSpec},
         manifest::{BlobRef, InputManifest, InputPage},
@@ -28,6 +29,9 @@ use crate::blobs::{self, BlobError, ObtainError, Pin};
 const INPUTS_KEPT: Duration = Duration::from_secs(3_600);
 /// How far a coordinator's clock may be behind this node's when a job is submitted.
 const CLOCK_SLACK_MS: u64 = 60_000;
+
+/// What a job needs unless it says otherwise: what the jail of this build achieves.
+const ISOLATION_DEFAULT: Isolation = Isolation::C;
 
 /// The submitter of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -111,7 +115,8 @@ impl Submitter {
     /// # Errors
     ///
     /// What is wrong with the request, what is missing here, or what the leader says.
-    pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
+    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, Problem> {
+        request.isolation.get_or_insert(ISOLATION_DEFAULT);
         let spec = request.spec(sandbox::PROFILE)?;
         let job = request.job_id.unwrap_or_else(|| JobId(crate::app::random()));
         if let Some(known) = self.replayed(job, &spec).await? {
@@ -158,7 +163,8 @@ impl Submitter {
     /// # Errors
     ///
     /// As [`submit`](Self::submit).
-    pub async fn plan(&self, request: SubmitRequest) -> Result<Plan, Problem> {
+    pub async fn plan(&self, mut request: SubmitRequest) -> Result<Plan, Problem> {
+        request.isolation.get_or_insert(ISOLATION_DEFAULT);
         let spec = request.spec(sandbox::PROFILE)?;
         let mesh = self.mesh().await?;
         let available = self.available().await?;
@@ -211,7 +217,7 @@ impl Submitter {
         for hash in &needed {
             if !self.context.blobs.has(hash).map_err(|error| storage(&error))? {
                 let detail = format!("{hash} was not uploaded to this node: POST /api/v1/blobs first");
-                return Err(Problem::new(ErrorCode::NotFound, detail));
+                return Err(Problem::new(ErrorCode::BlobMissing, detail));
             }
         }
         Ok(needed)
@@ -237,7 +243,7 @@ impl Submitter {
     pub async fn names(
         &self,
         spec: &JobSpec,
-        tasks: impl IntoIterator<Item = TaskIndex> + Send,
+        tasks: Vec<TaskIndex>,
     ) -> Result<BTreeMap<TaskIndex, String>, Problem> {
         let manifest = self.manifest(spec.manifest).await?;
         let mut names = BTreeMap::new();

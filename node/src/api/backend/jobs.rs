@@ -140,7 +140,7 @@ impl NodeApi {
         let view = self.job_view(job).await?;
         let tasks = self.task_views(job, page).await?;
         let submitter = self.member()?.submitter;
-        let names = submitter.names(&view.spec, tasks.iter().map(|task| task.task)).await?;
+        let names = submitter.names(&view.spec, tasks.iter().map(|task| task.task).collect()).await?;
         let items = tasks.iter().map(|task| TaskResult {
             name: names.get(&task.task).cloned().unwrap_or_default(),
             reducing: task.task.0 >= view.spec.tasks,

@@ -103,7 +103,11 @@ impl Job {
             task_max: open.price.task_max(open.spec.limits.fuel).unwrap_or(Credits::ENTRY_MAX),
             fresh: open.pending.into(),
             again: BTreeMap::new(),
-            tries: BTreeMap::new(),
+            tries: open
+                .attempts
+                .into_iter()
+                .map(|(task, attempts)| (task, Tries { attempts, dispatches: attempts }))
+                .collect(),
             leased: BTreeSet::new(),
             settling: BTreeSet::new(),
             open_tasks,

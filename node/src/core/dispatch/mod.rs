@@ -106,6 +106,8 @@ pub struct OpenJob {
     pub budget_left: Credits,
     /// Tasks that have not ended, without the reducing one.
     pub pending: Vec<Range<u32>>,
+    /// How often tasks were tried, where a leader wrote it down.
+    pub attempts: BTreeMap<TaskIndex, u16>,
     /// Its place in the order of submission.
     pub order: u64,
     /// When what is left of it expires, counted from now.

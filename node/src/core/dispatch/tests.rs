@@ -52,6 +52,7 @@ fn open(tasks: u32) -> OpenJob {
         price: Price::default(),
         budget_left: Credits::from_whole(1_000),
         pending: vec![0..tasks],
+        attempts: BTreeMap::new(),
         order: 1,
         expires_in: Duration::from_secs(3_600),
         recovered: false,
@@ -67,12 +68,36 @@ fn member(node: NodeId) -> Member {
     Member { node, account: AccountId([8; 32]), works: true, approved: true }
 }
 
+fn advert(node: NodeId) -> Advert {
+    Advert {
+        version: 1,
+        node,
+        seq: 1,
+        at: protocol::time::UnixMillis(1),
+        ttl_ms: 45_000,
+        software: String::new(),
+        os: protocol::wire::advert::Os::Linux,
+        arch: protocol::wire::advert::Arch::X86_64,
+        roles: vec![],
+        isolation: Isolation::C,
+        cores: 1,
+        memory_bytes: 1 << 30,
+        memory_free_bytes: 1 << 30,
+        cpu_percent: 0,
+        memory_percent: 0,
+        slots: 1,
+        slots_free: 1,
+        tags: vec![],
+    }
+}
+
 /// A leading dispatcher with these workers, each with one slot.
 fn leading(workers: &[NodeId]) -> Dispatch {
     let mut dispatch = Dispatch::new(Config::standard(7));
     dispatch.handle(at(0), Input::Lead(FENCE));
     for worker in workers {
         dispatch.handle(at(0), Input::Member(member(*worker)));
+        dispatch.handle(at(0), Input::Advert(Box::new(advert(*worker))));
         dispatch.handle(at(0), Input::Connected(*worker));
         dispatch.handle(at(1), Input::Heartbeat(*worker, Box::new(beat(1, &[])), None));
     }

@@ -94,15 +94,19 @@ impl Worker {
         self.rtt_us
     }
 
-    /// The node as the scheduler sees it. What it has not said yet does not speak against it: it is not heard
-    /// from either, so nothing is placed there.
+    /// The node as the scheduler sees it. What it has not said yet does not speak against it for ever, but nothing
+    /// is placed there before it has.
     pub(super) fn candidate(&self, node: NodeId, now: Timestamp, config: &Config) -> Candidate {
         let advert = self.advert.as_ref();
+        let liveness = match advert {
+            Some(_) => self.liveness(now, config),
+            None => Liveness::Offline,
+        };
         Candidate {
             node,
             account: self.account,
             admission: if self.approved { Admission::Approved } else { Admission::Pending },
-            liveness: self.liveness(now, config),
+            liveness,
             condition: self.condition(),
             works: self.works && (self.heard.is_none() || self.slots > 0),
             isolation: advert.map_or(Isolation::A, |advert| advert.isolation),

@@ -366,7 +366,7 @@ impl Actor {
             return Ok(());
         }
         let pending = query::pending_tasks(records.as_ref(), &job)?.unwrap_or_default();
-        let open = open_job(view, &terms, pending.ranges, recovered);
+        let open = open_job(view, &terms, pending, recovered);
         self.offers.know(job, terms);
         self.step(Input::JobOpened(Box::new(open)))
     }
@@ -380,11 +380,11 @@ impl Actor {
 fn open_job(
     view: JobView,
     terms: &ledger::state::record::JobTerms,
-    pending: Vec<std::ops::Range<u32>>,
+    pending: query::PendingTasks,
     recovered: bool,
 ) -> OpenJob {
     let last = terms.spec.tasks;
-    let pending = pending.into_iter().map(|range| range.start.min(last)..range.end.min(last));
+    let ranges = pending.ranges.into_iter().map(|range| range.start.min(last)..range.end.min(last));
     let authorized = terms.authorized().ok();
     let ends = authorized.map_or(0, |authorized| authorized.not_before.0.saturating_add(authorized.ttl_ms));
     let expires_in = std::time::Duration::from_millis(ends.saturating_sub(NodeClock::wall().0));
@@ -393,7 +393,8 @@ fn open_job(
         account: view.account,
         price: terms.price,
         budget_left: view.budget.saturating_sub(view.captured),
-        pending: pending.filter(|range| !range.is_empty()).collect(),
+        pending: ranges.filter(|range| !range.is_empty()).collect(),
+        attempts: pending.attempts,
         order: terms.entry,
         expires_in,
         recovered,

@@ -7,7 +7,7 @@ use ledger::{
     replica::{Proposal, ProposeError},
 };
 use protocol::{
-    ids::{AccountId, Hash, JobId, NodeId, RequestId},
+    ids::{AccountId, JobId, NodeId},
     reject::RejectReason,
     wire::{
         client::{ClientRequest, ClientResponse, Query},
@@ -30,12 +30,11 @@ impl Coordinator {
                 if let Err(response) = self.check_placeable(AccountId(*authorization.claimed_signer()), &spec).await {
                     return response;
                 }
-                let id = authorization.hash();
-                self.change(id, Command::Submit { authorization, spec }).await
+                self.change(Command::Submit { authorization, spec }).await
             }
-            ClientRequest::Cancel(cancel) => self.change(cancel.hash(), Command::Cancel(cancel)).await,
-            ClientRequest::Decide(decision) => self.change(decision.hash(), Command::Decide(decision)).await,
-            ClientRequest::Transfer(transfer) => self.change(transfer.hash(), Command::Transfer(transfer)).await,
+            ClientRequest::Cancel(cancel) => self.change(Command::Cancel(cancel)).await,
+            ClientRequest::Decide(decision) => self.change(Command::Decide(decision)).await,
+            ClientRequest::Transfer(transfer) => self.change(Command::Transfer(transfer)).await,
             ClientRequest::Query(Query::Watch { job, version }) => {
                 self.wait_for(job, version).await;
                 self.answer(from, Query::Job(job)).await
@@ -44,9 +43,11 @@ impl Coordinator {
         }
     }
 
-    /// Signed statements are their own request ids: the same statement is applied once.
-    async fn change(&self, id: Hash, command: Command) -> ClientResponse {
-        let request = RequestId(id.0.first_chunk().copied().unwrap_or_default());
+    /// The same change is the same request: it is applied once, however often it is asked for.
+    async fn change(&self, command: Command) -> ClientResponse {
+        let Ok(request) = command.content_id() else {
+            return ClientResponse::rejected(RejectReason::TooLarge, "the request does not fit in a ledger entry");
+        };
         match self.shared.consensus.propose(Proposal { request, command }).await {
             Ok(Reply::Done { height }) => ClientResponse::Committed { height },
             Ok(Reply::Rejected(rejection)) => ClientResponse::Rejected {

@@ -6,8 +6,7 @@ use ledger::{
     state::query,
 };
 use protocol::{
-    codec::encode,
-    ids::{Hash, NodeId, RequestId},
+    ids::NodeId,
     reject::RejectReason,
     wire::{
         enroll::{EnrollRequest, EnrollResponse, Membership, MeshHello},
@@ -33,7 +32,7 @@ impl Coordinator {
             joining: facts.policy.joining,
             founded: facts.policy.genesis.peek().map(|genesis| genesis.founded).unwrap_or_default(),
             members: u32::try_from(roster.members.len()).unwrap_or(u32::MAX),
-            pristine: facts.height <= 1,
+            pristine: facts.pristine,
         })
     }
 
@@ -46,9 +45,9 @@ impl Coordinator {
             return response;
         }
         // The same statement is the same request: asking again writes nothing.
-        let hash = Hash::of(&encode(&request));
-        let id = RequestId(hash.0.first_chunk().copied().unwrap_or_default());
-        let proposal = Proposal { request: id, command: Command::Enroll(request) };
+        let command = Command::Enroll(request);
+        let Ok(request) = command.content_id() else { return EnrollResponse::Refused(RejectReason::TooLarge) };
+        let proposal = Proposal { request, command };
         match self.shared.consensus.propose(proposal).await {
             Ok(Reply::Done { .. }) => {
                 self.decided(&from).await.unwrap_or(EnrollResponse::Pending { retry_after_ms: RETRY_AFTER_MS })

@@ -160,7 +160,7 @@ impl Shared {
     }
 
     /// Who has the blobs of a job: its submitter's machines, then this node.
-    fn providers(&self, records: &dyn Records, job: JobId) -> Result<Vec<NodeId>, ReadError> {
+    fn providers(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<Vec<NodeId>, ReadError> {
         let Some(view) = query::job(records, &job)? else { return Ok(Vec::new()) };
         let here = self.context.net.local();
         let roster = query::roster(records)?;
@@ -172,7 +172,7 @@ impl Shared {
 }
 
 /// The roster as members get to know it.
-fn read_roster(records: &dyn Records, here: NodeId) -> Result<Roster, ReadError> {
+fn read_roster(records: &(dyn Records + Send + Sync), here: NodeId) -> Result<Roster, ReadError> {
     let roster = query::roster(records)?;
     let members: BTreeSet<_> = roster.members.iter().map(|(node, ..)| *node).collect();
     let coordinators = vec![NodeAddress { node: here, addresses: Vec::new() }];
@@ -180,7 +180,7 @@ fn read_roster(records: &dyn Records, here: NodeId) -> Result<Roster, ReadError>
 }
 
 /// What the registry says about all nodes, for the dispatcher.
-fn members(records: &dyn Records) -> Result<Vec<dispatch::Member>, ReadError> {
+fn members(records: &(dyn Records + Send + Sync)) -> Result<Vec<dispatch::Member>, ReadError> {
     let nodes = query::nodes(records)?;
     let member = |node: protocol::wire::view::NodeView| dispatch::Member {
         node: node.node,

@@ -87,7 +87,7 @@ impl Coordinator {
         })
     }
 
-    async fn mesh(&self, records: &dyn Records) -> Result<MeshView, Unanswered> {
+    async fn mesh(&self, records: &(dyn Records + Send + Sync)) -> Result<MeshView, Unanswered> {
         let facts = query::mesh(records)?.ok_or(Unanswered::NotFound("mesh"))?;
         let status = self.shared.consensus.status();
         let (tasks_queued, tasks_leased) = self.inspect(|dispatch, _| dispatch.totals()).await.unwrap_or_default();
@@ -114,7 +114,7 @@ impl Coordinator {
         })
     }
 
-    async fn job(&self, records: &dyn Records, job: JobId) -> Result<JobView, Unanswered> {
+    async fn job(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<JobView, Unanswered> {
         let mut views = vec![query::job(records, &job)?.ok_or(Unanswered::NotFound("job"))?];
         self.complete_jobs(&mut views).await;
         views.pop().ok_or(Unanswered::NotFound("job"))
@@ -145,7 +145,7 @@ impl Coordinator {
 
     async fn tasks(
         &self,
-        records: &dyn Records,
+        records: &(dyn Records + Send + Sync),
         job: JobId,
         from: u32,
         limit: u32,
@@ -179,7 +179,7 @@ impl Coordinator {
         decode(&self.shared.context.blobs.get(hash).ok()??).ok()
     }
 
-    async fn explain(&self, records: &dyn Records, job: JobId) -> Result<ExplainView, Unanswered> {
+    async fn explain(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<ExplainView, Unanswered> {
         let view = query::job(records, &job)?.ok_or(Unanswered::NotFound("job"))?;
         let explained = self.inspect(move |dispatch, now| dispatch.explain(now, &job)).await.flatten();
         Ok(explained.unwrap_or_else(|| ExplainView {
@@ -195,7 +195,7 @@ impl Coordinator {
         }))
     }
 
-    async fn nodes(&self, records: &dyn Records) -> Result<Vec<NodeView>, Unanswered> {
+    async fn nodes(&self, records: &(dyn Records + Send + Sync)) -> Result<Vec<NodeView>, Unanswered> {
         let mut nodes = query::nodes(records)?;
         let ids: Vec<_> = nodes.iter().map(|node| node.node).collect();
         let infos = self

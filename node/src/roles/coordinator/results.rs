@@ -11,7 +11,7 @@ use ledger::{
 use protocol::{
     batch::VerifiedBatch,
     codec::encode,
-    ids::{Hash, JobId, NodeId, RequestId, TaskIndex},
+    ids::{Hash, JobId, NodeId, TaskIndex},
     reject::RejectReason,
     wire::{
         heartbeat::Heartbeat,
@@ -105,12 +105,8 @@ impl Coordinator {
             Err(_stopped) => return Ok(ResultResponse::Retry(RejectReason::NoLeader)),
         };
         let durable = self.make_durable(from, receipts, &outputs, &inline, retried).await;
-        let response = match &durable {
-            Ok(()) => ResultResponse::Taken,
-            Err(reason) => ResultResponse::Retry(*reason),
-        };
         self.finish(job, ended, durable.is_ok()).await;
-        Ok(response)
+        Ok(durable.err().unwrap_or(ResultResponse::Taken))
     }
 
     /// Whether the batch is what it says: by the worker, for a job that is open, with the outputs it names.
@@ -147,23 +143,22 @@ impl Coordinator {
         outputs: &[OutputManifest],
         inline: &[Vec<u8>],
         retried: Vec<TaskIndex>,
-    ) -> Result<(), RejectReason> {
+    ) -> Result<(), ResultResponse> {
         let job = receipts.header().job;
-        self.keep_outputs(from, job, outputs, inline).await?;
-        let batch = receipts.into_batch();
-        let hash = batch.header.hash();
-        let request = RequestId(hash.0.first_chunk().copied().unwrap_or_default());
-        let command = Command::Settle { receipts: Box::new(batch), retried };
+        self.keep_outputs(from, job, outputs, inline).await.map_err(ResultResponse::Retry)?;
+        let command = Command::Settle { receipts: Box::new(receipts.into_batch()), retried };
+        let request = command.content_id().map_err(|_| ResultResponse::Refused(RejectReason::TooLarge))?;
         match self.shared.consensus.propose(Proposal { request, command }).await {
             Ok(Reply::Done { .. }) => Ok(()),
             Ok(Reply::Rejected(rejection)) => {
                 tracing::warn!(%job, worker = %from, reason = %rejection.reason, "results were refused by the ledger");
-                Err(rejection.reason)
+                // For ever: the same results would be refused again.
+                Err(ResultResponse::Refused(rejection.reason))
             }
-            Err(ProposeError::TooLarge { .. }) => Err(RejectReason::TooLarge),
+            Err(ProposeError::TooLarge { .. }) => Err(ResultResponse::Refused(RejectReason::TooLarge)),
             Err(error) => {
                 tracing::warn!(%job, %error, "results could not be settled");
-                Err(RejectReason::NoLeader)
+                Err(ResultResponse::Retry(RejectReason::NoLeader))
             }
         }
     }
