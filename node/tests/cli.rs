@@ -61,12 +61,14 @@ impl Person {
 }
 
 impl Said {
-    /// It failed with this exit code and this error, said nothing on standard output, and knows a way out.
+    /// It failed with this exit code and this error, printed no result, and knows a way out.
     #[track_caller]
     fn is_error(&self, code: i32, error: &str) -> &Self {
         assert_eq!(self.code, code, "{}", self.stderr);
         assert_eq!(self.stdout, "");
-        assert!(self.stderr.starts_with(&format!("Error: {error}\n\n  × ")), "{}", self.stderr);
+        // News and warnings may stand before it.
+        let shown = self.stderr.find("Error: ").map(|at| &self.stderr[at..]).unwrap_or_default();
+        assert!(shown.starts_with(&format!("Error: {error}\n\n  × ")), "{}", self.stderr);
         assert!(self.stderr.contains("\n  help: "), "{}", self.stderr);
         assert!(
             self.stderr.ends_with(&format!("  more: weft explain {error}\n")),

@@ -46,8 +46,8 @@ pub struct Cli {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Globals {
-    /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    /// How results are printed: table, wide, json, jsonl or name
+    #[arg(short, long, global = true, value_enum, hide_possible_values = true, default_value_t = Format::Table, value_name = "FORMAT")]
     pub output: Format,
     /// The same as -o json
     #[arg(long, global = true)]
@@ -55,11 +55,11 @@ pub struct Globals {
     /// Print tables without their first line
     #[arg(long, global = true)]
     pub no_header: bool,
-    /// Whether to use colours
-    #[arg(long, global = true, value_enum, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
+    /// Whether to use colours: auto, always or never
+    #[arg(long, global = true, value_enum, hide_possible_values = true, default_value_t = ColorWhen::Auto, value_name = "WHEN")]
     pub color: ColorWhen,
-    /// How progress is shown: a bar on a terminal, plain lines elsewhere
-    #[arg(long, global = true, value_enum, default_value_t = Progress::Auto, value_name = "HOW")]
+    /// How progress is shown: auto, bar, plain or none
+    #[arg(long, global = true, value_enum, hide_possible_values = true, default_value_t = Progress::Auto, value_name = "HOW")]
     pub progress: Progress,
     /// Print results and errors only
     #[arg(short, long, global = true)]

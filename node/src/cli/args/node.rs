@@ -37,8 +37,8 @@ pub struct UpArgs {
     /// Start it and return once it is ready
     #[arg(short, long)]
     pub detach: bool,
-    /// How log lines look
-    #[arg(long, value_enum, value_name = "FORMAT")]
+    /// How log lines look: text or json
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormatArg>,
     /// Set in the process that `-d` starts.
     #[arg(long, hide = true, conflicts_with = "detach")]

@@ -5,11 +5,12 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, Subcommand, ValueEnum};
 use protocol::{
     ids::TaskIndex,
+    limits,
     units::{Credits, Fuel, Pages},
     wire::{advert::Isolation, job::TaskLimits},
 };
 
-use crate::home::quantity::{BadQuantity, parse_bytes, parse_credits, parse_duration, parse_fuel};
+use crate::home::quantity::{parse_bytes, parse_credits, parse_duration, parse_fuel};
 
 /// What one task may use.
 #[derive(Debug, Clone, Args)]
@@ -19,13 +20,13 @@ pub struct TaskFlags {
     #[arg(long, value_parser = parse_pages, value_name = "SIZE")]
     pub memory: Option<Pages>,
     /// Fuel: the work that it may do; 1M is about a millisecond [default: 2G]
-    #[arg(long, value_parser = parse_fuel, value_name = "N")]
+    #[arg(long, value_parser = parse_task_fuel, value_name = "N")]
     pub fuel: Option<Fuel>,
     /// Time [default: 30s]
     #[arg(long, value_parser = parse_task_timeout, value_name = "DURATION")]
     pub task_timeout: Option<Duration>,
     /// Everything that it puts out together [default: 16MiB]
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    #[arg(long, value_parser = parse_output, value_name = "SIZE")]
     pub output_limit: Option<u64>,
     /// A variable of its environment; may be repeated
     #[arg(long = "env", value_parser = parse_env, value_name = "NAME=VALUE")]
@@ -62,8 +63,8 @@ pub struct JobFlags {
     /// The most that it may cost [default: all tasks at their limits, at most half of the balance]
     #[arg(long, value_parser = parse_credits, value_name = "CREDITS")]
     pub max_credits: Option<Credits>,
-    /// Whose machines may run it: only one's own (free), or all of the mesh
-    #[arg(long, value_enum, default_value_t = ScopeArg::Mesh, value_name = "SCOPE")]
+    /// Whose machines may run it: mine (only one's own: free) or mesh
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = ScopeArg::Mesh, value_name = "SCOPE")]
     pub scope: ScopeArg,
     /// The least isolation that it may run under: A, B or C
     #[arg(long, value_parser = parse_isolation, value_name = "GRADE")]
@@ -116,7 +117,7 @@ pub struct RunArgs {
     #[command(flatten)]
     pub job: JobFlags,
     /// Arguments of the program
-    #[arg(last = true, value_name = "ARGS")]
+    #[arg(last = true, help_heading = "Arguments", value_name = "ARGS")]
     pub args: Vec<String>,
 }
 
@@ -155,7 +156,7 @@ pub struct MapArgs {
     #[command(flatten)]
     pub job: JobFlags,
     /// Arguments of the program; {} becomes the path of the task's input
-    #[arg(last = true, value_name = "ARGS")]
+    #[arg(last = true, help_heading = "Arguments", value_name = "ARGS")]
     pub args: Vec<String>,
 }
 
@@ -210,7 +211,7 @@ pub struct ExecArgs {
     #[command(flatten)]
     pub task: TaskFlags,
     /// Arguments of the program
-    #[arg(last = true, value_name = "ARGS")]
+    #[arg(last = true, help_heading = "Arguments", value_name = "ARGS")]
     pub args: Vec<String>,
 }
 
@@ -273,14 +274,37 @@ pub enum JobCommand {
     },
 }
 
-fn parse_pages(text: &str) -> Result<Pages, BadQuantity> {
-    parse_bytes(text).map(Pages::holding)
+fn parse_pages(text: &str) -> Result<Pages, String> {
+    let pages = Pages::holding(parse_bytes(text).map_err(|error| error.to_string())?);
+    if (1..=limits::TASK_MEMORY_MAX.0).contains(&pages.0) {
+        Ok(pages)
+    } else {
+        Err("a task may have between 64KiB and 4GiB".to_owned())
+    }
+}
+
+fn parse_task_fuel(text: &str) -> Result<Fuel, String> {
+    let fuel = parse_fuel(text).map_err(|error| error.to_string())?;
+    if (1..=limits::TASK_FUEL_MAX.0).contains(&fuel.0) {
+        Ok(fuel)
+    } else {
+        Err("a task may have between 1 and 4T".to_owned())
+    }
+}
+
+fn parse_output(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text).map_err(|error| error.to_string())?;
+    if bytes <= limits::TASK_OUTPUT_BYTES_MAX {
+        Ok(bytes)
+    } else {
+        Err("a task may put out at most 1GiB".to_owned())
+    }
 }
 
 /// Milliseconds must fit in 32 bits, which is more than the longest time that a task may ask for.
 fn parse_task_timeout(text: &str) -> Result<Duration, String> {
     let timeout = parse_duration(text).map_err(|error| error.to_string())?;
-    if timeout.is_zero() || timeout > protocol::limits::TASK_TIMEOUT_MAX {
+    if timeout.is_zero() || timeout > limits::TASK_TIMEOUT_MAX {
         return Err("a task may run between 1ms and 24h".to_owned());
     }
     Ok(timeout)
@@ -312,7 +336,7 @@ mod tests {
     fn flags_become_limits() {
         let flags = TaskFlags {
             memory: parse_pages("64MiB").ok(),
-            fuel: parse_fuel("500M").ok(),
+            fuel: parse_task_fuel("500M").ok(),
             task_timeout: parse_task_timeout("5s").ok(),
             output_limit: None,
             env: Vec::new(),
@@ -327,6 +351,9 @@ mod tests {
     #[test]
     fn nonsense_is_refused_before_anything_is_done() {
         assert!(parse_task_timeout("0s").is_err());
+        assert!(parse_pages("0").is_err() && parse_pages("5GiB").is_err());
+        assert!(parse_task_fuel("0").is_err() && parse_task_fuel("5T").is_err());
+        assert!(parse_output("2GiB").is_err());
         assert!(parse_task_timeout("25h").is_err());
         assert!(parse_env("=x").is_err());
         assert_eq!(parse_env("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));

@@ -73,7 +73,9 @@ async fn watch(
     loop {
         following.show(&job);
         if job.state.is_terminal() {
-            return Ok(job);
+            // An answer to a watcher may be short; at the end everything is wanted, the receipts too.
+            let whole = client.get(&format!("/api/v1/jobs/{}", job.id)).await;
+            return Ok(whole.unwrap_or(job));
         }
         let path = format!("/api/v1/jobs/{}?wait={WAIT_SECONDS}&version={}", job.id, job.version);
         match client.get::<Job>(&path).await {

@@ -1,12 +1,12 @@
 //! `weft map`: one program, once for each input, and the results together.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use portal_api::{ErrorCode, views::Reduce};
 
 use super::{
     follow::{Watched, follow, succeeded},
-    inputs::{Inputs, expand},
+    inputs::{self, Found, expand},
     module::Module,
     out_dir::OutDir,
     progress::Hashing,
@@ -37,8 +37,12 @@ pub async fn map(context: &Context, args: MapArgs) -> Result<Exit, CliError> {
         Some(ReduceWith::Itself | ReduceWith::Concat | ReduceWith::JsonSum | ReduceWith::Last)
         | None => None,
     };
-    let inputs = read_inputs(context, &args)?;
+    let found = find(context, &args)?;
     let out = OutDir::prepare(&args.out)?;
+    let mut client = context.client()?;
+    // Reading the inputs may take long: it should not be in vain.
+    client.text("/livez").await?;
+    let inputs = read(context, found)?;
     let mut submission = Submission::new(module, inputs, args.args, (&args.task, &args.job))?;
     submission.request.allow_partial = args.allow_partial;
     match args.reduce {
@@ -48,7 +52,6 @@ pub async fn map(context: &Context, args: MapArgs) -> Result<Exit, CliError> {
         Some(ReduceWith::Last) => submission.request.reduce = Some(Reduce::Last),
         Some(ReduceWith::Itself | ReduceWith::Module(_)) => submission.reduce_with(reducer),
     }
-    let mut client = context.client()?;
     let Some(job) = accept(context, &mut client, submission).await? else {
         return Ok(Exit::SUCCESS);
     };
@@ -74,33 +77,49 @@ pub async fn map(context: &Context, args: MapArgs) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
-/// Finds, names and hashes the inputs, and tells people how many there are.
-fn read_inputs(context: &Context, args: &MapArgs) -> Result<Inputs, CliError> {
-    let screen = context.screen;
-    let inputs = if args.by_line {
-        let [file] = args.inputs.as_slice() else {
-            return Err(CliError::new(ErrorCode::Usage, "--by-line reads one file")
-                .help("for many files leave --by-line out: each is one input then"));
+/// Where the inputs are.
+#[derive(Debug)]
+enum Inputs {
+    /// In these files.
+    Files(Vec<Found>),
+    /// In the lines of this one.
+    Lines(PathBuf),
+}
+
+/// Finds and names the inputs, and tells people what was left out.
+fn find(context: &Context, args: &MapArgs) -> Result<Inputs, CliError> {
+    if args.by_line {
+        return match args.inputs.as_slice() {
+            [file] => Ok(Inputs::Lines(file.into())),
+            _ => Err(CliError::new(ErrorCode::Usage, "--by-line reads one file")
+                .help("for many files leave --by-line out: each is one input then")),
         };
-        Inputs::of_lines(Path::new(file))?
-    } else {
-        let home = std::env::var_os("HOME").map(PathBuf::from);
-        let matches = expand(&args.inputs, home.as_deref(), args.reduce.is_some())?;
-        for skipped in &matches.skipped {
-            screen.warn(&format!("{skipped}; left out"));
+    }
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let matches = expand(&args.inputs, home.as_deref(), args.reduce.is_some())?;
+    for skipped in &matches.skipped {
+        context.screen.warn(&format!("{skipped}; left out"));
+    }
+    Ok(Inputs::Files(matches.files))
+}
+
+/// Reads and hashes the inputs, and tells people how much there is to do.
+fn read(context: &Context, found: Inputs) -> Result<inputs::Inputs, CliError> {
+    let screen = context.screen;
+    let (inputs, unit) = match found {
+        Inputs::Lines(file) => (inputs::Inputs::of_lines(&file)?, ("line", "lines")),
+        Inputs::Files(files) => {
+            let bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len));
+            let hashing = Hashing::begin(screen, bytes);
+            let inputs = inputs::Inputs::of_files(&files, &mut |read| hashing.step(read));
+            hashing.end();
+            (inputs?, ("file", "files"))
         }
-        let bytes = matches.files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.len));
-        let hashing = Hashing::begin(screen, bytes);
-        let inputs = Inputs::of_files(&matches.files, &mut |read| hashing.step(read));
-        hashing.end();
-        inputs?
     };
     let count = u64::try_from(inputs.tasks.len()).unwrap_or(u64::MAX);
-    let what = if args.by_line { ("line", "lines") } else { ("file", "files") };
-    let tasks = if args.reduce.is_some() { " and a reduction" } else { "" };
     screen.news(&format!(
-        "  Plan      {}, {} → {}{tasks}",
-        human::plural(count, what.0, what.1),
+        "  Plan      {}, {} → {}",
+        human::plural(count, unit.0, unit.1),
         human::bytes(inputs.bytes),
         human::plural(count, "task", "tasks"),
     ));
