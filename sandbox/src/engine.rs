@@ -15,4 +15,6 @@ pub use self::{
 pub use wasmer::Interrupter;
 
 #[cfg(test)]
+mod arithmetic_tests;
+#[cfg(test)]
 mod tests;

@@ -145,7 +145,8 @@ impl Pool {
         }
         let failed = |source| Error::Artifacts { path: config.artifacts.clone(), source };
         let artifacts =
-            Artifacts::open(&config.artifacts, config.artifact_bytes_max).map_err(failed)?;
+            Artifacts::open(&config.artifacts, config.artifact_bytes_max, &config.runner)
+                .map_err(failed)?;
         let slots = usize::from(config.slots.max(1));
         Ok(Self {
             shared: Arc::new(Shared {

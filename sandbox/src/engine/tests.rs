@@ -23,7 +23,7 @@ fn program(wasm: &[u8], compiler: Compiler) -> Program {
     unsafe { Program::load(artifact, admitted.facts()).unwrap() }
 }
 
-fn start(args: &[&str], stdin: &[u8]) -> Start {
+pub(super) fn start(args: &[&str], stdin: &[u8]) -> Start {
     let fuel = Fuel(2_000_000_000);
     Start {
         given: Given {
@@ -45,7 +45,7 @@ fn run(wasm: &[u8], compiler: Compiler, start: Start) -> Ran {
 }
 
 /// Runs on both compilers, which must agree on everything.
-fn run_both(wasm: &[u8], start: &Start) -> Ran {
+pub(super) fn run_both(wasm: &[u8], start: &Start) -> Ran {
     let [fast, slow] = BOTH.map(|compiler| run(wasm, compiler, start.clone()));
     assert_eq!(fast, slow);
     fast

@@ -45,17 +45,25 @@ struct Shared {
     directory: PathBuf,
     bytes_max: u64,
     key: [u8; 32],
-    /// Engine, format, processor, cost table, profile.
+    /// Engine, format, processor, cost table, profile, and which build of the compiling program.
     identity: String,
 }
 
 impl Artifacts {
-    /// Opens the directory; creates it, and the key in it, if it is new.
-    pub(super) fn open(directory: &Path, bytes_max: u64) -> io::Result<Self> {
+    /// Opens the directory; creates it, and the key in it, if it is new. What another `compiler` program left there is
+    /// not used.
+    pub(super) fn open(directory: &Path, bytes_max: u64, compiler: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700))?;
         let key = key(&directory.join(SECRET))?;
-        let identity = format!("{} cost {} profile {PROFILE}", engine::identity(), cost::VERSION);
+        let program = fs::metadata(compiler)?;
+        let build =
+            format!("{} bytes of {}.{:09}", program.size(), program.mtime(), program.mtime_nsec());
+        let identity = format!(
+            "{} cost {} profile {PROFILE} build {build}",
+            engine::identity(),
+            cost::VERSION
+        );
         Ok(Self {
             shared: Arc::new(Shared { directory: directory.to_owned(), bytes_max, key, identity }),
         })
@@ -227,7 +235,7 @@ mod tests {
     }
 
     fn open(directory: &Path, bytes_max: u64) -> Artifacts {
-        Artifacts::open(directory, bytes_max).unwrap()
+        Artifacts::open(directory, bytes_max, &std::env::current_exe().unwrap()).unwrap()
     }
 
     #[test]
