@@ -40,7 +40,7 @@ within() {
 }
 
 # The first value of a key in a JSON document on standard input.
-value() { grep -o "\"$1\": *[^,}]*" | head -n 1 | sed 's/^[^:]*: *//; s/^"//; s/"$//'; }
+value() { grep -o "\"$1\": *[^,}]*" | sed -n 1p | sed 's/^[^:]*: *//; s/^"//; s/"$//'; }
 
 at() { # runs weft as the node of that name
     local name="$1"
@@ -132,7 +132,7 @@ job="$(value id <"$work/job.json")"
 
 say "3. The most frequent words"
 tr -d '{}" \n' <"$work/results/result.json" | tr ',' '\n' | sort -t : -k 2,2nr -k 1,1 >"$work/counts"
-head -n 10 "$work/counts" | awk -F : '{ printf "  %7d  %s\n", $2, $1 }'
+sed -n "1,10p" "$work/counts" | awk -F : '{ printf "  %7d  %s\n", $2, $1 }'
 
 # The same by other programs. The globs have no spaces in them and are meant to be expanded.
 # shellcheck disable=SC2086
@@ -151,7 +151,7 @@ echo "  cost   $(credits "$(value cost_ucr <"$work/job.json")")"
 at two credits balance
 
 say "5. A receipt, verified without a node"
-receipt="$(grep -o '"r-[0-9a-f]*-[0-9]*"' "$work/job.json" | head -n 1 | tr -d '"')"
+receipt="$(grep -o '"r-[0-9a-f]*-[0-9]*"' "$work/job.json" | sed -n 1p | tr -d '"')"
 at two receipt export "$receipt" --out "$work/receipt.json"
 "$weft" receipt verify "$work/receipt.json"
 

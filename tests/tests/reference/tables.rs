@@ -36,6 +36,7 @@ pub(crate) fn table(name: &str) -> String {
         "ports" => ports(),
         "limits" => limits(),
         "types" => types(),
+        "configuration" => configuration(),
         "transitions" => format!("```text\n{}```\n", node::core::transitions::diagram()),
         name => match name.split_once(' ') {
             Some(("layout", file)) => layouts(&read(&format!("protocol/src/{file}.rs"))),
@@ -199,6 +200,13 @@ fn types() -> String {
             ]
         });
     rows(&["Type", "Bytes at most", "Signed in domain"], types)
+}
+
+fn configuration() -> String {
+    let keys = node::home::KEYS.iter().map(|key| {
+        vec![code(key.name), code(&key.variable()), code(key.default), key.doc.replace('|', "\\|")]
+    });
+    rows(&["Key", "Variable", "Default", "Meaning"], keys)
 }
 
 /// Every struct and enum of a file: its fields in the order of their bytes.
