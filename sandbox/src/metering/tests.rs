@@ -111,3 +111,40 @@ fn an_operator_of_a_feature_that_is_off_has_none() {
     assert_eq!(cost::operator(&Operator::AtomicFence), None);
     assert_eq!(cost::operator(&Operator::ReturnCall { function_index: 0 }), None);
 }
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn modules() -> Vec<&'static [u8]> {
+        ["hostile-loop", "hostile-trap", "hostile-output", "wordfreq"]
+            .map(|name| crate::guests::example(name).unwrap())
+            .to_vec()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        #[test]
+        fn whatever_is_admitted_is_still_valid_when_it_was_rewritten(
+            module in prop::sample::select(modules()),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut module = module.to_vec();
+            for (place, value) in changes {
+                *place.get_mut(&mut module) = value;
+            }
+            if let Ok(admitted) = admit(&module, &Limits::default()) {
+                let bytes = instrument(&admitted).unwrap();
+                prop_assert!(Validator::new_with_features(FEATURES).validate_all(&bytes).is_ok());
+            }
+        }
+
+        #[test]
+        fn bytes_of_any_kind_are_refused_or_admitted_but_nothing_breaks(tail in prop::collection::vec(any::<u8>(), 0..200)) {
+            let module = [b"\0asm\x01\0\0\0".as_slice(), &tail].concat();
+            prop_assert!(admit(&module, &Limits::default()).is_err());
+        }
+    }
+}

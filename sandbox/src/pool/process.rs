@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use protocol::{codec::Canonical, outcome::Interruption, units::Fuel, wire::advert::Isolation};
+use protocol::{
+    codec::Canonical,
+    limits::OUTPUT_FILES_MAX,
+    outcome::Interruption,
+    wire::{advert::Isolation, is_relative_path, job::TaskLimits},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -189,9 +194,7 @@ impl Runner {
             return Err(out_of_turn());
         };
         // The runner may have been taken over: it cannot make us take more than was agreed.
-        if done.bulk_bytes().is_none_or(|bytes| bytes > limits.output_bytes)
-            || done.fuel > limits.fuel
-        {
+        if !is_agreed(&done, &limits) {
             return Err(Broken::crashed("the runner sent more than was agreed"));
         }
         let done = timeout(BULK_TIMEOUT, self.done(*done)).await;
@@ -205,13 +208,13 @@ impl Runner {
         for (path, bytes) in done.files {
             files.push((path, self.bulk(bytes).await?));
         }
-        let DoneHeader { outcome, fuel: Fuel(fuel), peak, detail, .. } = done;
+        let DoneHeader { outcome, fuel, peak, detail, .. } = done;
         Ok(TaskDone {
             outcome,
             stdout,
             stderr,
             files,
-            fuel: Fuel(fuel),
+            fuel,
             peak,
             detail,
             timings: Timings::default(),
@@ -298,6 +301,16 @@ impl Runner {
     }
 }
 
+/// Whether a result is within what was agreed: lengths, fuel, memory, and files with names that are in order.
+fn is_agreed(done: &DoneHeader, limits: &TaskLimits) -> bool {
+    done.bulk_bytes().is_some_and(|bytes| bytes <= limits.output_bytes)
+        && done.fuel <= limits.fuel
+        && done.peak <= limits.memory
+        && done.files.len() <= OUTPUT_FILES_MAX
+        && done.files.iter().all(|(path, _)| is_relative_path(path))
+        && done.files.is_sorted_by(|(left, _), (right, _)| left.as_bytes() < right.as_bytes())
+}
+
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
@@ -315,4 +328,44 @@ fn gone(error: io::Error) -> Broken {
 
 fn out_of_turn() -> Broken {
     Broken::crashed("the runner answered something else")
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{
+        outcome::Outcome,
+        units::{Fuel, Pages},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_result_beyond_what_was_agreed_is_not_taken() {
+        let limits =
+            TaskLimits { fuel: Fuel(10), memory: Pages(2), output_bytes: 10, timeout_ms: 1 };
+        let file = |path: &str, bytes| (path.to_owned(), bytes);
+        let good = DoneHeader {
+            outcome: Outcome::Exit(0),
+            fuel: Fuel(10),
+            peak: Pages(2),
+            stdout_bytes: 3,
+            stderr_bytes: 3,
+            files: vec![file("a", 2), file("b/c", 2)],
+            detail: None,
+            ran_us: 1,
+        };
+        assert!(is_agreed(&good, &limits));
+        for bad in [
+            DoneHeader { fuel: Fuel(11), ..good.clone() },
+            DoneHeader { peak: Pages(3), ..good.clone() },
+            DoneHeader { stdout_bytes: 4, ..good.clone() },
+            DoneHeader { stdout_bytes: u64::MAX, ..good.clone() },
+            DoneHeader { files: vec![file("b", 0), file("a", 0)], ..good.clone() },
+            DoneHeader { files: vec![file("a", 0), file("a", 0)], ..good.clone() },
+            DoneHeader { files: vec![file("../a", 0)], ..good.clone() },
+            DoneHeader { files: (0..2_000).map(|n| file(&format!("{n:04}"), 0)).collect(), ..good },
+        ] {
+            assert!(!is_agreed(&bad, &limits), "{bad:?}");
+        }
+    }
 }
