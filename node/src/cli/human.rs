@@ -68,12 +68,16 @@ pub fn plural(number: u64, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", count(number)) }
 }
 
-/// Work: `38 200 Mfuel`, or the number itself below a million.
+/// Work: `38 200 Mfuel`; with one decimal below a hundred million, and the number itself below a hundred thousand.
 #[must_use]
 pub fn fuel(fuel: protocol::units::Fuel) -> String {
-    match fuel.0.checked_div(1_000_000) {
-        None | Some(0) => format!("{} fuel", fuel.0),
-        Some(millions) => format!("{} Mfuel", count(millions)),
+    let tenths = fuel.0.checked_div(100_000).unwrap_or(0);
+    let (millions, tenth) =
+        (tenths.checked_div(10).unwrap_or(0), tenths.checked_rem(10).unwrap_or(0));
+    match tenths {
+        0 => format!("{} fuel", count(fuel.0)),
+        1..=999 => format!("{millions}.{tenth} Mfuel"),
+        _ => format!("{} Mfuel", count(millions)),
     }
 }
 
@@ -117,6 +121,10 @@ mod tests {
         assert_eq!(count(18_204), "18 204");
         assert_eq!(plural(1, "file", "files"), "1 file");
         assert_eq!(plural(1_284, "file", "files"), "1 284 files");
-        assert_eq!(fuel(protocol::units::Fuel(38_200_000_000)), "38 200 Mfuel");
+        for (number, text) in
+            [(8_279, "8 279 fuel"), (984_945, "0.9 Mfuel"), (38_200_000_000, "38 200 Mfuel")]
+        {
+            assert_eq!(fuel(protocol::units::Fuel(number)), text);
+        }
     }
 }

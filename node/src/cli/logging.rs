@@ -8,6 +8,9 @@ use tracing_subscriber::EnvFilter;
 use super::error::CliError;
 use crate::home::{Config, LogFormat};
 
+/// Libraries that say at `info` what only their authors want to know.
+const QUIETER: &str = "openraft=warn,libp2p_swarm=warn,libp2p_kad=error";
+
 /// Begins to log. `WEFT_LOG` beats `RUST_LOG`, which beats the configuration; `-v` means `debug`, `-vv` `trace`.
 ///
 /// # Errors
@@ -18,6 +21,9 @@ pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
         ["WEFT_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
     let filter = match (verbosity, from_environment) {
         (0, Some(filter)) => filter,
+        (0, None) if config.log_level.chars().all(char::is_alphabetic) => {
+            format!("{},{QUIETER}", config.log_level)
+        }
         (0, None) => config.log_level.clone(),
         (1, _) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
         (_, _) => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),

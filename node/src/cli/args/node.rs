@@ -41,7 +41,7 @@ pub struct UpArgs {
     #[arg(long, value_enum, hide_possible_values = true, value_name = "FORMAT")]
     pub log_format: Option<LogFormatArg>,
     /// Set in the process that `-d` starts.
-    #[arg(long, hide = true, conflicts_with = "detach")]
+    #[arg(long, hide = true)]
     pub detached: bool,
 }
 
