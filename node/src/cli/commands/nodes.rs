@@ -85,9 +85,7 @@ pub fn table(context: &Context, list: &List<Node>) -> Table {
             node.memory_bytes.map(human::bytes).unwrap_or_default(),
             node.isolation.map(|grade| grade.name().to_owned()).unwrap_or_default(),
             node.tasks.to_string(),
-            node.seen_seconds
-                .map(|seen| format!("{} ago", human::seconds(seen)))
-                .unwrap_or_default(),
+            node.seen_seconds.map(seen).unwrap_or_default(),
         ]);
     }
     table
@@ -107,6 +105,11 @@ fn state(node: &Node) -> String {
         (Admission::Approved, Liveness::Healthy, Condition::Maintenance) => ("◐", "draining"),
     };
     format!("{glyph} {word}")
+}
+
+/// How long ago something was heard, from seconds.
+fn seen(seconds: f64) -> String {
+    if seconds < 1.0 { "now".to_owned() } else { format!("{} ago", human::seconds(seconds)) }
 }
 
 fn roles(roles: &[Role]) -> String {
@@ -143,9 +146,7 @@ fn print(context: &Context, node: Node) -> Result<Exit, CliError> {
             lines.extend(node.isolation.map(|grade| ("isolation", grade.name().to_owned())));
             lines.extend(node.software.clone().map(|software| ("software", software)));
             lines.extend(node.rtt_seconds.map(|rtt| ("round trip", human::seconds(rtt))));
-            lines.extend(
-                node.seen_seconds.map(|seen| ("seen", format!("{} ago", human::seconds(seen)))),
-            );
+            lines.extend(node.seen_seconds.map(|ago| ("seen", seen(ago))));
             fields(lines)
         },
     )?;

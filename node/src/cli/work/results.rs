@@ -227,7 +227,9 @@ pub async fn failure(client: &mut Client, item: &TaskResult) -> Failure {
         None => Vec::new(),
     };
     let tail = stderr.get(stderr.len().saturating_sub(STDERR_SHOWN_MAX)..).unwrap_or_default();
-    let stderr = String::from_utf8_lossy(tail).lines().map(|line| printable(line) + "\n").collect();
+    let tail = String::from_utf8_lossy(tail);
+    let lines = tail.lines().filter(|line| !line.trim().is_empty());
+    let stderr = lines.map(|line| printable(line) + "\n").collect();
     Failure {
         name: if item.reducing { "the reducing task".to_owned() } else { name_of(item) },
         reason,
