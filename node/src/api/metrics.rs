@@ -41,7 +41,11 @@ impl Metrics {
         ];
         registry.register("weft_build", "What this node runs", Info::new(labels));
         let roles = options.config.roles.iter().map(|role| ("role", role.name().to_owned()));
-        registry.register("weft_roles", "What this node does", Info::new(roles.take(1).collect::<Vec<_>>()));
+        registry.register(
+            "weft_roles",
+            "What this node does",
+            Info::new(roles.take(1).collect::<Vec<_>>()),
+        );
         let mut gauge = |name: &str, help: &str| {
             let gauge = Gauge::default();
             registry.register(name, help, gauge.clone());
@@ -53,9 +57,14 @@ impl Metrics {
         let tasks_leased = gauge("weft_tasks_leased", "Tasks that are leased, as the leader says");
         let slots_busy = gauge("weft_slots_busy", "Slots of this node that are taken");
         let slots = gauge("weft_slots", "Slots of this node");
-        let blob_store_bytes = gauge("weft_blob_store_bytes", "Bytes of content that this node keeps");
+        let blob_store_bytes =
+            gauge("weft_blob_store_bytes", "Bytes of content that this node keeps");
         let jobs_submitted = Counter::default();
-        registry.register("weft_jobs_submitted", "Jobs submitted through this node", jobs_submitted.clone());
+        registry.register(
+            "weft_jobs_submitted",
+            "Jobs submitted through this node",
+            jobs_submitted.clone(),
+        );
         Self {
             registry,
             ledger_height,

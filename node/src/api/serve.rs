@@ -23,7 +23,9 @@ pub enum ServeError {
         source: std::io::Error,
     },
     /// An address that was asked for cannot be listened on.
-    #[error("the API cannot listen on {address}; choose another with --api HOST:PORT (port 0: any free one)")]
+    #[error(
+        "the API cannot listen on {address}; choose another with --api HOST:PORT (port 0: any free one)"
+    )]
     Address {
         /// Which.
         address: SocketAddr,
@@ -68,10 +70,14 @@ pub async fn bind(options: &UpOptions) -> Result<Listeners, ServeError> {
     let address = options.config.api;
     let tcp = match TcpListener::bind(address).await {
         Ok(tcp) => tcp,
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && !options.config.api_chosen => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::AddrInUse && !options.config.api_chosen =>
+        {
             let free = SocketAddr::new(address.ip(), 0);
             tracing::info!(%address, "the default address of the API is taken: a free port is used");
-            TcpListener::bind(free).await.map_err(|source| ServeError::Address { address: free, source })?
+            TcpListener::bind(free)
+                .await
+                .map_err(|source| ServeError::Address { address: free, source })?
         }
         Err(source) => return Err(ServeError::Address { address, source }),
     };
@@ -83,13 +89,18 @@ pub async fn bind(options: &UpOptions) -> Result<Listeners, ServeError> {
 /// # Errors
 ///
 /// If a listener fails.
-pub async fn serve(listeners: Listeners, api: Arc<NodeApi>, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listeners: Listeners,
+    api: Arc<NodeApi>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let Listeners { socket, tcp, token } = listeners;
     let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
     let local = router(api.clone(), RouterConfig::new(Listener::Socket));
     let listener = Listener::Loopback { token: Token::new(&token), hosts };
     let loopback = router(api, RouterConfig::new(listener));
-    let by_socket = axum::serve(socket, local).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let by_socket =
+        axum::serve(socket, local).with_graceful_shutdown(stop.clone().cancelled_owned());
     let by_tcp = axum::serve(tcp, loopback).with_graceful_shutdown(stop.cancelled_owned());
     let (by_socket, by_tcp) = tokio::join!(by_socket.into_future(), by_tcp.into_future());
     by_socket.and(by_tcp)

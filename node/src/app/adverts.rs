@@ -2,11 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use protocol::{
-    codec::encode,
-    sign::Signed,
-    wire::advert::Advert,
-};
+use protocol::{codec::encode, sign::Signed, wire::advert::Advert};
 use tokio::sync::watch;
 
 use super::host::{Host, Meter, platform};
@@ -37,7 +33,8 @@ struct Sequence {
 
 impl Sequence {
     fn open(path: PathBuf) -> Self {
-        let kept = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let kept =
+            fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let next = NodeClock::wall().0.max(kept);
         Self { path, next, set_aside: next }
     }

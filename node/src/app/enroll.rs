@@ -13,12 +13,7 @@ use protocol::{
 };
 use tokio::sync::watch;
 
-use crate::{
-    api::Standing,
-    home::UpOptions,
-    net::NetHandle,
-    roles::clock::NodeClock,
-};
+use crate::{api::Standing, home::UpOptions, net::NetHandle, roles::clock::NodeClock};
 
 /// The first delay before an address is tried again; it doubles up to [`DELAY_MAX`].
 const DELAY: Duration = Duration::from_millis(500);
@@ -61,12 +56,16 @@ pub(super) async fn join(
                 }
                 Ok(Asked::Elsewhere(others)) => {
                     for other in others {
-                        if !addresses.contains(&other) && addresses.len() < protocol::limits::ADDRESSES_MAX {
+                        if !addresses.contains(&other)
+                            && addresses.len() < protocol::limits::ADDRESSES_MAX
+                        {
                             addresses.push(other);
                         }
                     }
                 }
-                Err(error) => tracing::info!(%address, error, "nobody there admits nodes; trying again"),
+                Err(error) => {
+                    tracing::info!(%address, error, "nobody there admits nodes; trying again")
+                }
             }
         }
         tokio::time::sleep(wait).await;
@@ -82,7 +81,9 @@ async fn ask(
 ) -> Result<Asked, String> {
     let peer = net.connect(address).await.map_err(|error| error.to_string())?;
     let hello = net.hello(peer).await.map_err(|error| error.to_string())?;
-    let Some(hello) = hello.mesh else { return Err("that node is in no mesh itself yet".to_owned()) };
+    let Some(hello) = hello.mesh else {
+        return Err("that node is in no mesh itself yet".to_owned());
+    };
     // The same statement each time: whoever keeps the ledger writes it down once.
     let (mesh, request) = match statement.take() {
         Some((mesh, request)) if mesh == hello.mesh => (mesh, request),
@@ -93,14 +94,21 @@ async fn ask(
     match response.map_err(|error| error.to_string())? {
         EnrollResponse::Admitted(membership) => admitted(mesh, peer, *membership),
         EnrollResponse::Pending { retry_after_ms } => {
-            tracing::info!(mesh = hello.name, "waits to be approved: weft node approve {}", options.name());
-            Ok(Asked::Wait(Duration::from_millis(u64::from(retry_after_ms)).clamp(DELAY, DELAY_MAX)))
+            tracing::info!(
+                mesh = hello.name,
+                "waits to be approved: weft node approve {}",
+                options.name()
+            );
+            Ok(Asked::Wait(
+                Duration::from_millis(u64::from(retry_after_ms)).clamp(DELAY, DELAY_MAX),
+            ))
         }
         EnrollResponse::Refused(reason) => Ok(Asked::Refused(reason.code().to_owned())),
         EnrollResponse::Elsewhere(nodes) => {
             let addresses = nodes.iter().flat_map(|node| {
                 let peer = protocol::net::to_peer_id(&node.node);
-                let parsed = node.addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
+                let parsed =
+                    node.addresses.iter().filter_map(|address| address.parse::<Multiaddr>().ok());
                 parsed.filter_map(move |address| address.with_p2p(peer).ok())
             });
             Ok(Asked::Elsewhere(addresses.collect()))

@@ -74,7 +74,9 @@ pub enum AppError {
         source: io::Error,
     },
     /// More than one mesh is in the data directory.
-    #[error("the data directory holds {0} meshes, but a node is in one: move the others from `mesh/` to `old/`")]
+    #[error(
+        "the data directory holds {0} meshes, but a node is in one: move the others from `mesh/` to `old/`"
+    )]
     SeveralMeshes(usize),
     /// A part of the node that it cannot do without has ended.
     #[error("the {0} has ended unexpectedly")]

@@ -40,7 +40,12 @@ impl Host {
         let slots = config.slots.unwrap_or_else(|| cores.div_ceil(2).max(1));
         let (total, _) = memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
         let total = total.min(cgroup_limit().unwrap_or(u64::MAX));
-        Self { cores, slots, memory_shared_bytes: config.memory_bytes.unwrap_or(total >> 2), isolation }
+        Self {
+            cores,
+            slots,
+            memory_shared_bytes: config.memory_bytes.unwrap_or(total >> 2),
+            isolation,
+        }
     }
 }
 
@@ -72,9 +77,14 @@ impl Meter {
         let now = processor(&fs::read_to_string("/proc/stat").unwrap_or_default());
         let (busy, total) = (now.0.saturating_sub(self.last.0), now.1.saturating_sub(self.last.1));
         self.last = now;
-        let (memory_bytes, memory_free_bytes) = memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
+        let (memory_bytes, memory_free_bytes) =
+            memory(&fs::read_to_string("/proc/meminfo").unwrap_or_default());
         let used = memory_bytes.saturating_sub(memory_free_bytes);
-        Load { memory_free_bytes, cpu_percent: percent(busy, total), memory_percent: percent(used, memory_bytes) }
+        Load {
+            memory_free_bytes,
+            cpu_percent: percent(busy, total),
+            memory_percent: percent(used, memory_bytes),
+        }
     }
 }
 
@@ -96,7 +106,8 @@ fn memory(text: &str) -> (u64, u64) {
 /// Time that all cores were busy, and all time, in ticks, from `/proc/stat` (proc(5)).
 fn processor(text: &str) -> (u64, u64) {
     let Some(line) = text.lines().find_map(|line| line.strip_prefix("cpu ")) else { return (0, 0) };
-    let ticks: Vec<u64> = line.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
+    let ticks: Vec<u64> =
+        line.split_whitespace().take(8).filter_map(|field| field.parse().ok()).collect();
     let total = ticks.iter().fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));
     // idle and iowait
     let idle = ticks.iter().skip(3).take(2).fold(0_u64, |sum, ticks| sum.saturating_add(*ticks));

@@ -64,7 +64,8 @@ impl Router {
                     let blobs = self.blobs.clone();
                     let stop = self.stop.clone();
                     self.tasks.spawn(async move {
-                        let _stopped = stop.run_until_cancelled_owned(answer(member, blobs, next)).await;
+                        let _stopped =
+                            stop.run_until_cancelled_owned(answer(member, blobs, next)).await;
                     });
                 }
             }
@@ -79,15 +80,20 @@ impl Router {
         bytes: &[u8],
     ) -> (AdvertVerdict, Option<Advert>) {
         let Some(member) = member else { return (AdvertVerdict::Ignore, None) };
-        let Ok(signed) = decode::<Signed<Advert>>(bytes) else { return (AdvertVerdict::Reject, None) };
-        let Ok(advert) = signed.verify(&member.context.mesh) else { return (AdvertVerdict::Reject, None) };
+        let Ok(signed) = decode::<Signed<Advert>>(bytes) else {
+            return (AdvertVerdict::Reject, None);
+        };
+        let Ok(advert) = signed.verify(&member.context.mesh) else {
+            return (AdvertVerdict::Reject, None);
+        };
         if advert.claim().node != from || *advert.signer() != from.0 {
             return (AdvertVerdict::Reject, None);
         }
         let advert = advert.into_claim();
         let heard = adverts::Input::Heard(Box::new(advert.clone()), NodeClock::wall());
         let out = self.adverts.handle(self.clock.now(), heard);
-        let news = out.iter().any(|output| matches!(output, adverts::Output::News(node) if *node == from));
+        let news =
+            out.iter().any(|output| matches!(output, adverts::Output::News(node) if *node == from));
         if news { (AdvertVerdict::Accept, Some(advert)) } else { (AdvertVerdict::Ignore, None) }
     }
 }
@@ -124,7 +130,9 @@ async fn answer(member: Option<Member>, blobs: BlobStore, inbound: Inbound) {
         }),
         Inbound::Client { from, request, respond } => respond.respond(match here {
             Some(here) => here.client(from, request).await,
-            None => ClientResponse::rejected(RejectReason::NotLeader, "this node does not coordinate"),
+            None => {
+                ClientResponse::rejected(RejectReason::NotLeader, "this node does not coordinate")
+            }
         }),
         Inbound::Lease { from, request, respond } => {
             respond.respond(match member.as_ref().and_then(|member| member.worker.as_ref()) {

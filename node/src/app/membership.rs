@@ -53,7 +53,8 @@ pub(super) fn load(options: &UpOptions) -> Result<Option<(MeshId, Membership)>, 
         [mesh] => {
             let path = file(options, &mesh);
             let bytes = fs::read(&path).map_err(failed(&path))?;
-            let membership = decode(&bytes).map_err(|source| AppError::Membership { path, source })?;
+            let membership =
+                decode(&bytes).map_err(|source| AppError::Membership { path, source })?;
             Ok(Some((mesh, membership)))
         }
         [..] => Err(AppError::SeveralMeshes(found.len())),
@@ -61,7 +62,11 @@ pub(super) fn load(options: &UpOptions) -> Result<Option<(MeshId, Membership)>, 
 }
 
 /// Keeps what is known about the mesh.
-pub(super) fn save(options: &UpOptions, mesh: &MeshId, membership: &Membership) -> Result<(), AppError> {
+pub(super) fn save(
+    options: &UpOptions,
+    mesh: &MeshId,
+    membership: &Membership,
+) -> Result<(), AppError> {
     let dir = options.home.mesh_dir(mesh);
     fs::create_dir_all(&dir).map_err(failed(&dir))?;
     let path = file(options, mesh);

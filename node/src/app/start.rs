@@ -76,7 +76,11 @@ impl Base {
     }
 
     /// Starts all roles in a mesh.
-    pub(super) async fn start(&self, mesh: MeshId, membership: Membership) -> Result<Started, AppError> {
+    pub(super) async fn start(
+        &self,
+        mesh: MeshId,
+        membership: Membership,
+    ) -> Result<Started, AppError> {
         membership::save(&self.options, &mesh, &membership)?;
         let context = self.context(mesh, &membership);
         let genesis = membership.genesis.peek().map_err(|source| AppError::Membership {
@@ -95,14 +99,21 @@ impl Base {
         };
         let leader = Leader::new(self.net.clone(), coordinator.clone());
         self.follow(&context, &leader, coordinator.as_ref(), mesh, &membership).await;
-        self.start_worker(&context, worker, &leader, slots, mesh, membership.clone())
-            .map(|worker| {
+        self.start_worker(&context, worker, &leader, slots, mesh, membership.clone()).map(
+            |worker| {
                 let submitter = Submitter::new(context.clone(), leader.clone());
-                let consensus = coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
-                let member =
-                    Member { context, leader, submitter, worker: Some(worker), mesh_name: genesis.name.clone() };
+                let consensus =
+                    coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
+                let member = Member {
+                    context,
+                    leader,
+                    submitter,
+                    worker: Some(worker),
+                    mesh_name: genesis.name.clone(),
+                };
                 Started { member, consensus }
-            })
+            },
+        )
     }
 
     fn start_worker(
@@ -118,8 +129,13 @@ impl Base {
         let outbox = Outbox::open(&dir).map_err(AppError::Outbox)?;
         let (roster, changed) = watch::channel(None);
         let handle = worker.handle();
-        let parts =
-            worker::Parts { leader: leader.clone(), pool: self.pool.clone(), outbox, slots, roster };
+        let parts = worker::Parts {
+            leader: leader.clone(),
+            pool: self.pool.clone(),
+            outbox,
+            slots,
+            roster,
+        };
         worker.start(context.clone(), parts);
         if leader.here().is_none() {
             context.spawn(remember_roster(self.clone(), mesh, membership, leader.clone(), changed));
@@ -136,7 +152,11 @@ impl Base {
     }
 
     /// Opens the ledger, and founds the mesh if that has not happened.
-    async fn open_ledger(&self, mesh: MeshId, membership: &Membership) -> Result<Arc<dyn Consensus>, AppError> {
+    async fn open_ledger(
+        &self,
+        mesh: MeshId,
+        membership: &Membership,
+    ) -> Result<Arc<dyn Consensus>, AppError> {
         let dir = self.options.home.mesh_dir(&mesh).join("db");
         let incarnation = membership::incarnation(&self.options, &mesh)?;
         let config = ReplicaConfig::new(mesh, self.options.node(), incarnation);
@@ -152,7 +172,9 @@ impl Base {
             let command = Command::Found(membership.genesis.clone());
             match consensus.propose(Proposal { request, command }).await.map_err(AppError::Found)? {
                 Reply::Done { .. } => {}
-                Reply::Rejected(rejection) => return Err(AppError::FoundRejected(rejection.reason)),
+                Reply::Rejected(rejection) => {
+                    return Err(AppError::FoundRejected(rejection.reason));
+                }
             }
         }
         Ok(consensus)
@@ -176,7 +198,9 @@ impl Base {
         let others = membership.coordinators.iter().filter(|other| other.node != here).cloned();
         self.net.set_targets(others.collect()).await;
         match coordinator {
-            None => leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node)),
+            None => {
+                leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node))
+            }
             Some(coordinator) => {
                 context.spawn(follow_leadership(coordinator.clone(), leader.clone()));
                 context.spawn(follow_roster(coordinator.clone(), self.net.clone()));
@@ -234,8 +258,12 @@ async fn approve_all(context: Context, consensus: Arc<dyn Consensus>) {
     loop {
         let Ok(nodes) = query::nodes(consensus.records().as_ref()) else { return };
         for node in nodes.into_iter().filter(|node| node.admission == Admission::Pending) {
-            let decision =
-                NodeDecision { node: node.node, verdict: Verdict::Approve, roles: node.roles, at: NodeClock::wall() };
+            let decision = NodeDecision {
+                node: node.node,
+                verdict: Verdict::Approve,
+                roles: node.roles,
+                at: NodeClock::wall(),
+            };
             let signed = Signed::sign(&decision, context.mesh, &context.keys.owner);
             let request = RequestId(signed.hash().0.first_chunk().copied().unwrap_or_default());
             let proposal = Proposal { request, command: Command::Decide(signed) };
@@ -246,7 +274,8 @@ async fn approve_all(context: Context, consensus: Arc<dyn Consensus>) {
         loop {
             match events.recv().await {
                 Ok(applied) => {
-                    if applied.events.iter().any(|event| matches!(event, Event::NodeChanged { .. })) {
+                    if applied.events.iter().any(|event| matches!(event, Event::NodeChanged { .. }))
+                    {
                         break;
                     }
                 }
@@ -263,6 +292,10 @@ pub(super) fn may_found(options: &UpOptions) -> Result<(MeshId, Membership), App
         return Err(AppError::NobodyCoordinates);
     }
     let (mesh, membership) = membership::found(options);
-    debug_assert_eq!(Genesis::mesh_id(&membership.genesis), mesh, "the id is the hash of the statement");
+    debug_assert_eq!(
+        Genesis::mesh_id(&membership.genesis),
+        mesh,
+        "the id is the hash of the statement"
+    );
     Ok((mesh, membership))
 }

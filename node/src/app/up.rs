@@ -36,6 +36,8 @@ use crate::{
 
 /// How long everything may take to end once work has stopped.
 const END_WITHIN: Duration = Duration::from_secs(10);
+/// How long an idle runner process is kept warm.
+const RUNNERS_KEPT: Duration = Duration::from_secs(60);
 /// How often remembered peers are written.
 const REMEMBER_EVERY: Duration = Duration::from_secs(60);
 
@@ -59,11 +61,22 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     net_task.spawn(task.run(net_stop.clone()));
 
     let quota = options.config.blobs_bytes_max;
-    let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall).map_err(AppError::Blobs)?;
-    let host = Host::look(&options.config, ISOLATION);
-    let pool = sandbox_pool(&options, host.slots)?;
-    let base =
-        Base { options: options.clone(), net: handle, blobs, pool, host, clock, tasks: tasks.clone(), stop: stop.clone() };
+    let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall)
+        .map_err(AppError::Blobs)?;
+    let host = Host::look(&options.config, Isolation::C);
+    let (pool, isolation) = sandbox_pool(&options, host.slots).await?;
+    let host = Host { isolation, ..host };
+    tasks.spawn(retire_runners(pool.clone(), stop.clone()));
+    let base = Base {
+        options: options.clone(),
+        net: handle,
+        blobs,
+        pool,
+        host,
+        clock,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    };
 
     let (standing, standing_seen) = watch::channel(Standing::Waiting);
     let listeners = api::bind(&options).await.map_err(AppError::Api)?;
@@ -103,7 +116,8 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
         let base = base.clone();
         base.clone().tasks.spawn(async move {
             let stop = base.stop.clone();
-            let _stopped = stop.run_until_cancelled(join(base, addresses, standing, joined_tx)).await;
+            let _stopped =
+                stop.run_until_cancelled(join(base, addresses, standing, joined_tx)).await;
         });
     }
     let reason = wait_for_end(&end, &stop, consensus.as_ref(), &mut net_task, &mut serving).await;
@@ -130,9 +144,10 @@ fn listen(options: &UpOptions, clock: NodeClock, registry: &mut Registry) -> Res
     match net::start(&config, &options.keys.node, seed, Box::new(clock), registry) {
         Err(NetError::Listen { address, .. }) if !options.config.listen_chosen => {
             tracing::info!(%address, "the default port is taken: a free one is used");
-            let free = options.config.listen.iter().map(|address| {
-                address.replace(&format!("/{}", protocol::names::PORT_P2P), "/0")
-            });
+            let free =
+                options.config.listen.iter().map(|address| {
+                    address.replace(&format!("/{}", protocol::names::PORT_P2P), "/0")
+                });
             config.listen = parse_all(&free.collect::<Vec<_>>())?;
             net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
         }
@@ -150,14 +165,30 @@ fn bootstrap(options: &UpOptions) -> Result<Vec<Multiaddr>, AppError> {
     parse_all(&options.config.bootstrap)
 }
 
-/// What the jail of this build achieves: a process of its own, with limits. Landlock and seccomp come with the
-/// full jail, which then measures its grade at the start.
-const ISOLATION: Isolation = Isolation::C;
-
-fn sandbox_pool(options: &UpOptions, slots: u16) -> Result<Arc<Pool>, AppError> {
+/// Where tasks run, and how well guests are isolated there: measured, not assumed.
+async fn sandbox_pool(
+    options: &UpOptions,
+    slots: u16,
+) -> Result<(Arc<Pool>, Isolation), AppError> {
     let runner = pool::find_runner().map_err(AppError::Sandbox)?;
     let config = pool::Config::new(runner, options.home.artifacts_dir(), slots);
-    Ok(Arc::new(Pool::new(config).map_err(AppError::Sandbox)?))
+    let pool = Pool::new(config).map_err(AppError::Sandbox)?;
+    let isolation = pool.isolation().await.unwrap_or_else(|error| {
+        tracing::warn!(error, "the isolation of guests could not be measured: the lowest grade is assumed");
+        Isolation::C
+    });
+    Ok((Arc::new(pool), isolation))
+}
+
+/// Gives the memory of runners back that nobody used for a while.
+async fn retire_runners(pool: Arc<Pool>, stop: CancellationToken) {
+    let idle = async {
+        loop {
+            tokio::time::sleep(RUNNERS_KEPT).await;
+            pool.retire(RUNNERS_KEPT);
+        }
+    };
+    let _stopped = stop.run_until_cancelled(idle).await;
 }
 
 fn node_api(
@@ -250,7 +281,8 @@ async fn wait_for_end(
 
 /// SIGINT or SIGTERM.
 async fn signalled() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
@@ -261,8 +293,14 @@ async fn signalled() {
 }
 
 /// Takes no more work, and waits for what runs; a second signal ends the waiting.
-async fn drain(joined: &watch::Receiver<Option<api::Member>>, options: &UpOptions, end: &CancellationToken) {
-    let Some(worker) = joined.borrow().as_ref().and_then(|member| member.worker.clone()) else { return };
+async fn drain(
+    joined: &watch::Receiver<Option<api::Member>>,
+    options: &UpOptions,
+    end: &CancellationToken,
+) {
+    let Some(worker) = joined.borrow().as_ref().and_then(|member| member.worker.clone()) else {
+        return;
+    };
     if !end.is_cancelled() {
         return;
     }
@@ -270,7 +308,10 @@ async fn drain(joined: &watch::Receiver<Option<api::Member>>, options: &UpOption
     let mut slots = worker.slots();
     let (all, free) = *slots.borrow();
     if all != free {
-        tracing::info!(running = all.saturating_sub(free), "waits for what runs; signal again to stop at once");
+        tracing::info!(
+            running = all.saturating_sub(free),
+            "waits for what runs; signal again to stop at once"
+        );
     }
     let idle = slots.wait_for(|(all, free)| all == free);
     tokio::select! {

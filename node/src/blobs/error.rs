@@ -28,7 +28,9 @@ pub enum BlobError {
         source: io::Error,
     },
     /// Everything that is stored is needed, and there is no room for more.
-    #[error("the store is full: {used} of {quota} bytes are in use and needed; raise `blobs.quota`")]
+    #[error(
+        "the store is full: {used} of {quota} bytes are in use and needed; raise `blobs.quota`"
+    )]
     Full {
         /// Bytes in use.
         used: u64,

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use protocol::{codec::Canonical, ids::Hash};
 use rocksdb::{
-    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode,
-    Options, WriteBatch, WriteOptions,
+    BlockBasedOptions, BoundColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction,
+    IteratorMode, Options, WriteBatch, WriteOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -51,7 +51,8 @@ impl Index {
         blocks.set_bloom_filter(10.0, false);
         let mut family = Options::default();
         family.set_block_based_table_factory(&blocks);
-        let families = FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, family.clone()));
+        let families =
+            FAMILIES.iter().map(|name| ColumnFamilyDescriptor::new(*name, family.clone()));
         let db = DB::open_cf_descriptors(&options, path, families)
             .map_err(|source| BlobError::Database { path: path.to_owned(), source })?;
         Ok(Self { db, path: path.to_owned() })
@@ -67,7 +68,10 @@ impl Index {
     }
 
     pub(super) fn entry(&self, hash: &Hash) -> Result<Option<Entry>, BlobError> {
-        let found = self.db.get_pinned_cf(&self.family("blobs"), hash.0).map_err(|error| self.failed(error))?;
+        let found = self
+            .db
+            .get_pinned_cf(&self.family("blobs"), hash.0)
+            .map_err(|error| self.failed(error))?;
         Ok(found.and_then(|bytes| protocol::codec::decode(&bytes).ok()))
     }
 
@@ -76,7 +80,11 @@ impl Index {
     }
 
     /// Writes entries, with the content of small ones, in one batch.
-    pub(super) fn insert(&self, added: &[(Hash, Entry, Option<&[u8]>)], sync: bool) -> Result<(), BlobError> {
+    pub(super) fn insert(
+        &self,
+        added: &[(Hash, Entry, Option<&[u8]>)],
+        sync: bool,
+    ) -> Result<(), BlobError> {
         let mut batch = WriteBatch::default();
         for (hash, entry, content) in added {
             batch.put_cf(&self.family("blobs"), hash.0, protocol::codec::encode(entry));
@@ -101,14 +109,22 @@ impl Index {
         let mut batch = WriteBatch::default();
         batch.delete_cf(&self.family("used"), used_key(entry.minute, hash));
         batch.put_cf(&self.family("used"), used_key(minute, hash), []);
-        batch.put_cf(&self.family("blobs"), hash.0, protocol::codec::encode(&Entry { minute, ..*entry }));
+        batch.put_cf(
+            &self.family("blobs"),
+            hash.0,
+            protocol::codec::encode(&Entry { minute, ..*entry }),
+        );
         self.write(batch, false)
     }
 
     pub(super) fn pin(&self, pins: &[(Hash, [u8; 16])], until_ms: u64) -> Result<(), BlobError> {
         let mut batch = WriteBatch::default();
         for (hash, owner) in pins {
-            batch.put_cf(&self.family("pins"), [hash.0.as_slice(), owner].concat(), until_ms.to_be_bytes());
+            batch.put_cf(
+                &self.family("pins"),
+                [hash.0.as_slice(), owner].concat(),
+                until_ms.to_be_bytes(),
+            );
         }
         self.write(batch, false)
     }

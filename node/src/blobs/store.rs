@@ -47,7 +47,10 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inner").field("dir", &self.dir).field("used", &self.used).finish_non_exhaustive()
+        f.debug_struct("Inner")
+            .field("dir", &self.dir)
+            .field("used", &self.used)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,8 +113,14 @@ impl BlobStore {
         }
         let index = Index::open(&dir.join("small"))?;
         let used = AtomicU64::new(index.total()?);
-        let inner =
-            Inner { index, dir: dir.to_owned(), quota, used, temporary: AtomicU64::new(0), clock: Box::new(clock) };
+        let inner = Inner {
+            index,
+            dir: dir.to_owned(),
+            quota,
+            used,
+            temporary: AtomicU64::new(0),
+            clock: Box::new(clock),
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -150,7 +159,9 @@ impl BlobStore {
         let mut small: Vec<(Hash, Entry, Option<&[u8]>)> = Vec::new();
         for content in contents.iter().filter(|content| !content.is_empty()) {
             let blob = BlobRef::to(content);
-            if self.inner.index.entry(&blob.hash)?.is_some() || small.iter().any(|(hash, ..)| *hash == blob.hash) {
+            if self.inner.index.entry(&blob.hash)?.is_some()
+                || small.iter().any(|(hash, ..)| *hash == blob.hash)
+            {
                 continue;
             }
             if content.len() > SMALL_MAX {
@@ -196,7 +207,8 @@ impl BlobStore {
             self.inner.index.touch(hash, &entry, minute)?;
         }
         if entry.small {
-            let content = self.inner.index.small(hash)?.filter(|content| Hash::of(content) == *hash);
+            let content =
+                self.inner.index.small(hash)?.filter(|content| Hash::of(content) == *hash);
             if content.is_none() {
                 self.drop_damaged(hash, &entry)?;
             }
@@ -225,7 +237,8 @@ impl BlobStore {
             Some(Content::Large(mut file, len)) => {
                 let mut content = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
                 let path = self.file(hash);
-                file.read_to_end(&mut content).map_err(|source| BlobError::File { path, source })?;
+                file.read_to_end(&mut content)
+                    .map_err(|source| BlobError::File { path, source })?;
                 if Hash::of(&content) == *hash {
                     return Ok(Some(content));
                 }
@@ -378,7 +391,11 @@ mod tests {
         store.pin([pinned], pin).unwrap();
         let loose = store.put(&[2; 100]).unwrap().hash;
         let newer = store.put(&[3; 100]).unwrap().hash;
-        assert!(store.has(&pinned).unwrap() && !store.has(&loose).unwrap() && store.has(&newer).unwrap());
+        assert!(
+            store.has(&pinned).unwrap()
+                && !store.has(&loose).unwrap()
+                && store.has(&newer).unwrap()
+        );
         store.pin([newer], pin).unwrap();
         assert!(matches!(store.put(&[4; 100]), Err(BlobError::Full { used: 200, quota: 250 })));
     }
@@ -388,7 +405,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicU64::new(0));
         let clock = now.clone();
-        let store = BlobStore::open(dir.path(), 150, move || UnixMillis(clock.load(Ordering::Relaxed))).unwrap();
+        let store =
+            BlobStore::open(dir.path(), 150, move || UnixMillis(clock.load(Ordering::Relaxed)))
+                .unwrap();
         let pinned = store.put(&[1; 100]).unwrap().hash;
         store.pin([pinned], Pin { job: JobId([1; 16]), keep: Duration::from_secs(60) }).unwrap();
         assert!(store.put(&[2; 100]).is_err());

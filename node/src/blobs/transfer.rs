@@ -15,7 +15,9 @@ use crate::net::{BlobSink, BlobSource, NetHandle, OpenBlob};
 #[async_trait]
 impl BlobSource for BlobStore {
     async fn open(&self, hash: &Hash, from: u64) -> io::Result<Option<OpenBlob>> {
-        let Some(content) = self.open_content(hash).map_err(io::Error::other)? else { return Ok(None) };
+        let Some(content) = self.open_content(hash).map_err(io::Error::other)? else {
+            return Ok(None);
+        };
         let Some(len) = content.len().checked_sub(from) else { return Ok(None) };
         let content: Pin<Box<dyn tokio::io::AsyncRead + Send>> = match content {
             Content::Small(bytes) => {

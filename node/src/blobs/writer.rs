@@ -36,7 +36,9 @@ impl BlobWriter {
         self.hasher.update(piece);
         self.len = self.len.saturating_add(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         if let Some(file) = &mut self.file {
-            return file.write_all(piece).map_err(|source| BlobError::File { path: self.path.clone(), source });
+            return file
+                .write_all(piece)
+                .map_err(|source| BlobError::File { path: self.path.clone(), source });
         }
         self.buffer.extend_from_slice(piece);
         if self.buffer.len() > SMALL_MAX { self.spill() } else { Ok(()) }
@@ -65,7 +67,8 @@ impl BlobWriter {
             None => self.store.put_all(&[&self.buffer], sync)?,
             Some(file) => {
                 if sync {
-                    file.sync_all().map_err(|source| BlobError::File { path: self.path.clone(), source })?;
+                    file.sync_all()
+                        .map_err(|source| BlobError::File { path: self.path.clone(), source })?;
                 }
                 self.store.adopt(&self.path, blob)?;
             }
@@ -80,12 +83,17 @@ impl BlobWriter {
     /// [`BlobError::WrongHash`] if it is not; else as [`finish`](Self::finish).
     pub fn finish_as(self, expected: &Hash, sync: bool) -> Result<BlobRef, BlobError> {
         let found = Hash(*self.hasher.finalize().as_bytes());
-        if found == *expected { self.finish(sync) } else { Err(BlobError::WrongHash { expected: *expected, found }) }
+        if found == *expected {
+            self.finish(sync)
+        } else {
+            Err(BlobError::WrongHash { expected: *expected, found })
+        }
     }
 
     fn spill(&mut self) -> Result<(), BlobError> {
         let failed = |source| BlobError::File { path: self.path.clone(), source };
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&self.path).map_err(failed)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).open(&self.path).map_err(failed)?;
         file.write_all(&self.buffer).map_err(failed)?;
         self.buffer = Vec::new();
         self.file = Some(file);

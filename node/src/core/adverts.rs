@@ -100,7 +100,9 @@ impl Adverts {
         let node = advert.node;
         let refused = if !is_plausible(&advert, self.config.ttl_max) {
             Some(Ignored::Implausible)
-        } else if advert.at.0.abs_diff(wall.0) > u64::try_from(self.config.skew_max.as_millis()).unwrap_or(u64::MAX) {
+        } else if advert.at.0.abs_diff(wall.0)
+            > u64::try_from(self.config.skew_max.as_millis()).unwrap_or(u64::MAX)
+        {
             Some(Ignored::Clock)
         } else if self.known.get(&node).is_some_and(|known| known.advert.seq >= advert.seq) {
             Some(Ignored::Old)

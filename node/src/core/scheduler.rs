@@ -151,7 +151,12 @@ impl Obstacle {
     pub const fn is_permanent(self) -> bool {
         matches!(
             self,
-            Self::NotApproved | Self::NotAWorker | Self::OtherOwner | Self::Isolation | Self::Label | Self::Memory
+            Self::NotApproved
+                | Self::NotAWorker
+                | Self::OtherOwner
+                | Self::Isolation
+                | Self::Label
+                | Self::Memory
         )
     }
 
@@ -168,7 +173,8 @@ impl Obstacle {
                 needs.isolation.name()
             ),
             Self::Label => {
-                let missing: Vec<_> = needs.tags.iter().filter(|tag| !worker.tags.contains(tag)).cloned().collect();
+                let missing: Vec<_> =
+                    needs.tags.iter().filter(|tag| !worker.tags.contains(tag)).cloned().collect();
                 format!("lacks the label {}", missing.join(", "))
             }
             Self::Memory => format!(
@@ -206,9 +212,17 @@ pub fn obstacle(needs: &Needs, worker: &Candidate) -> Option<Obstacle> {
 /// term (capabilities, decision 2).
 #[must_use]
 pub fn score(worker: &Candidate, weights: &Weights) -> u64 {
-    let rtt = worker.rtt_us.min(RTT_WORST_US).saturating_mul(1_000).checked_div(RTT_WORST_US).unwrap_or(0);
+    let rtt = worker
+        .rtt_us
+        .min(RTT_WORST_US)
+        .saturating_mul(1_000)
+        .checked_div(RTT_WORST_US)
+        .unwrap_or(0);
     let taken = worker.slots.saturating_sub(worker.slots_free);
-    let queue = u64::from(taken).saturating_mul(1_000).checked_div(u64::from(worker.slots)).unwrap_or(1_000);
+    let queue = u64::from(taken)
+        .saturating_mul(1_000)
+        .checked_div(u64::from(worker.slots))
+        .unwrap_or(1_000);
     let unreliability = 1_000_u32.saturating_sub(worker.reliability);
     [
         (weights.rtt, rtt),
@@ -247,14 +261,20 @@ pub fn place(
     let mut placements = Vec::new();
     loop {
         demands.retain(|demand| demand.ready > 0);
-        demands.sort_by_key(|demand| (running.get(&demand.needs.account).copied().unwrap_or(0), demand.order));
-        let next = demands
-            .iter()
-            .enumerate()
-            .find_map(|(at, demand)| best(&demand.needs, &workers, weights).map(|worker| (at, worker)));
+        demands.sort_by_key(|demand| {
+            (running.get(&demand.needs.account).copied().unwrap_or(0), demand.order)
+        });
+        let next = demands.iter().enumerate().find_map(|(at, demand)| {
+            best(&demand.needs, &workers, weights).map(|worker| (at, worker))
+        });
         let Some((at, chosen)) = next else { return placements };
-        let (Some(demand), Some(worker)) = (demands.get_mut(at), workers.get_mut(chosen)) else { return placements };
-        let tasks = demand.per_lease.clamp(1, u32::try_from(BATCH_ITEMS_MAX).unwrap_or(1)).min(demand.ready);
+        let (Some(demand), Some(worker)) = (demands.get_mut(at), workers.get_mut(chosen)) else {
+            return placements;
+        };
+        let tasks = demand
+            .per_lease
+            .clamp(1, u32::try_from(BATCH_ITEMS_MAX).unwrap_or(1))
+            .min(demand.ready);
         placements.push(Placement { job: demand.job, worker: worker.node, tasks });
         demand.ready = demand.ready.saturating_sub(tasks);
         worker.slots_free = worker.slots_free.saturating_sub(1);
@@ -318,15 +338,31 @@ mod tests {
     fn each_obstacle_is_named() {
         let base = worker(1, 2);
         let cases: Vec<(Candidate, Needs, Obstacle)> = vec![
-            (Candidate { admission: Admission::Pending, ..base.clone() }, needs(9), Obstacle::NotApproved),
+            (
+                Candidate { admission: Admission::Pending, ..base.clone() },
+                needs(9),
+                Obstacle::NotApproved,
+            ),
             (Candidate { works: false, ..base.clone() }, needs(9), Obstacle::NotAWorker),
             (base.clone(), Needs { scope: Scope::Mine, ..needs(9) }, Obstacle::OtherOwner),
             (base.clone(), Needs { isolation: Isolation::A, ..needs(9) }, Obstacle::Isolation),
             (base.clone(), Needs { tags: vec!["GPU".into()], ..needs(9) }, Obstacle::Label),
             (base.clone(), Needs { memory: Pages(60_000), ..needs(9) }, Obstacle::Memory),
-            (Candidate { liveness: Liveness::Suspect, ..base.clone() }, needs(9), Obstacle::Offline),
-            (Candidate { condition: Condition::Maintenance, ..base.clone() }, needs(9), Obstacle::Draining),
-            (Candidate { condition: Condition::Degraded, ..base.clone() }, needs(9), Obstacle::Overloaded),
+            (
+                Candidate { liveness: Liveness::Suspect, ..base.clone() },
+                needs(9),
+                Obstacle::Offline,
+            ),
+            (
+                Candidate { condition: Condition::Maintenance, ..base.clone() },
+                needs(9),
+                Obstacle::Draining,
+            ),
+            (
+                Candidate { condition: Condition::Degraded, ..base.clone() },
+                needs(9),
+                Obstacle::Overloaded,
+            ),
             (Candidate { slots_free: 0, ..base.clone() }, needs(9), Obstacle::Busy),
         ];
         for (worker, needs, expected) in cases {
@@ -338,9 +374,14 @@ mod tests {
 
     #[test]
     fn work_is_spread_over_equal_workers() {
-        let placements =
-            place(&[demand(1, 9, 4)], &[worker(1, 2), worker(2, 2)], &BTreeMap::new(), &Weights::default());
-        let on_first = placements.iter().filter(|placement| placement.worker == NodeId([1; 32])).count();
+        let placements = place(
+            &[demand(1, 9, 4)],
+            &[worker(1, 2), worker(2, 2)],
+            &BTreeMap::new(),
+            &Weights::default(),
+        );
+        let on_first =
+            placements.iter().filter(|placement| placement.worker == NodeId([1; 32])).count();
         assert_eq!((placements.len(), on_first), (4, 2));
     }
 

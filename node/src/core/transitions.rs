@@ -50,7 +50,11 @@ pub fn is_legal(from: TaskState, to: TaskState) -> bool {
 pub fn diagram() -> String {
     let mut text = String::new();
     for from in TaskState::ALL {
-        let to: Vec<_> = TaskState::ALL.into_iter().filter(|to| is_legal(from, *to)).map(TaskState::name).collect();
+        let to: Vec<_> = TaskState::ALL
+            .into_iter()
+            .filter(|to| is_legal(from, *to))
+            .map(TaskState::name)
+            .collect();
         let to = if to.is_empty() { "(end)".to_owned() } else { to.join(" ") };
         text.push_str(&format!("{:<10} -> {to}\n", from.name()));
     }

@@ -157,7 +157,8 @@ impl Worker {
         });
         let leases = leases.collect();
         let (slots, slots_free) = self.slots();
-        let beat = Heartbeat { leases, slots, slots_free, draining: self.draining, roster: self.roster };
+        let beat =
+            Heartbeat { leases, slots, slots_free, draining: self.draining, roster: self.roster };
         out.push(Output::Beat(leader, Box::new(beat)));
     }
 
@@ -311,11 +312,17 @@ mod tests {
     fn a_slot_is_taken_until_its_lease_is_finished() {
         let mut worker = worker();
         let taken = worker.handle(at(1), lease(1, 5));
-        assert_eq!(taken, [Output::Answer(1, LeaseResponse::Done), Output::Start(LeaseId([1; 16]), 1)]);
+        assert_eq!(
+            taken,
+            [Output::Answer(1, LeaseResponse::Done), Output::Start(LeaseId([1; 16]), 1)]
+        );
         let refused = worker.handle(at(1), lease(2, 5));
         assert_eq!(refused, [Output::Answer(2, LeaseResponse::Refused(RejectReason::NoFreeSlot))]);
         worker.handle(at(2), Input::Finished(LeaseId([1; 16])));
-        assert!(matches!(worker.handle(at(2), lease(2, 5))[..], [Output::Answer(2, LeaseResponse::Done), _]));
+        assert!(matches!(
+            worker.handle(at(2), lease(2, 5))[..],
+            [Output::Answer(2, LeaseResponse::Done), _]
+        ));
     }
 
     #[test]

@@ -13,7 +13,10 @@ pub struct NodeClock {
 impl NodeClock {
     /// A clock whose origin is now.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place where the monotonic clock is read")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where the monotonic clock is read"
+    )]
     pub fn start() -> Self {
         Self { origin: Instant::now() }
     }

@@ -96,9 +96,11 @@ impl Leader {
                 RpcError::Malformed => RejectReason::TooLarge,
                 RpcError::NotMember | RpcError::Unsupported => RejectReason::NotApproved,
                 RpcError::Busy => RejectReason::Busy,
-                RpcError::Unreachable | RpcError::Timeout | RpcError::Closed | RpcError::NoMesh | RpcError::Stopped => {
-                    RejectReason::NoLeader
-                }
+                RpcError::Unreachable
+                | RpcError::Timeout
+                | RpcError::Closed
+                | RpcError::NoMesh
+                | RpcError::Stopped => RejectReason::NoLeader,
             };
             ClientResponse::rejected(reason, format!("the coordinator did not answer: {error}"))
         })

@@ -14,11 +14,7 @@ pub mod worker;
 
 use std::sync::Arc;
 
-use protocol::{
-    ids::MeshId,
-    sign::Signed,
-    wire::genesis::Genesis,
-};
+use protocol::{ids::MeshId, sign::Signed, wire::genesis::Genesis};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::clock::NodeClock;

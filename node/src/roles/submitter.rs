@@ -14,7 +14,6 @@ use protocol::{
     time::UnixMillis,
     units::Credits,
     wire::{
-        advert::Isolation,
         client::{ClientRequest, ClientResponse, Query},
         job::{JobAuthorization, JobCancel, JobSpec},
         manifest::{BlobRef, InputManifest, InputPage},
@@ -29,9 +28,6 @@ use crate::blobs::{self, BlobError, ObtainError, Pin};
 const INPUTS_KEPT: Duration = Duration::from_secs(3_600);
 /// How far a coordinator's clock may be behind this node's when a job is submitted.
 const CLOCK_SLACK_MS: u64 = 60_000;
-
-/// What a job needs unless it says otherwise: what the jail of this build achieves.
-const ISOLATION_DEFAULT: Isolation = Isolation::C;
 
 /// The submitter of this node. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -58,7 +54,9 @@ impl Submitter {
             Some(problem) => Err(problem),
             None => match response {
                 ClientResponse::Answer(answer) => Ok(*answer),
-                ClientResponse::Committed { .. } | ClientResponse::Rejected { .. } => Err(unexpected()),
+                ClientResponse::Committed { .. } | ClientResponse::Rejected { .. } => {
+                    Err(unexpected())
+                }
             },
         }
     }
@@ -115,8 +113,7 @@ impl Submitter {
     /// # Errors
     ///
     /// What is wrong with the request, what is missing here, or what the leader says.
-    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, Problem> {
-        request.isolation.get_or_insert(ISOLATION_DEFAULT);
+    pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         let spec = request.spec(sandbox::PROFILE)?;
         let job = request.job_id.unwrap_or_else(|| JobId(crate::app::random()));
         if let Some(known) = self.replayed(job, &spec).await? {
@@ -134,11 +131,14 @@ impl Submitter {
             budget,
             price: mesh.price,
             not_before: UnixMillis(NodeClock::wall().0.saturating_sub(CLOCK_SLACK_MS)),
-            ttl_ms: u64::try_from(request.ttl().as_millis()).unwrap_or(u64::MAX).saturating_add(CLOCK_SLACK_MS),
+            ttl_ms: u64::try_from(request.ttl().as_millis())
+                .unwrap_or(u64::MAX)
+                .saturating_add(CLOCK_SLACK_MS),
         };
         let pin = Pin { job, keep: request.ttl().saturating_add(INPUTS_KEPT) };
         self.context.blobs.pin(inputs, pin).map_err(|error| storage(&error))?;
-        let authorization = Signed::sign(&authorization, self.context.mesh, &self.context.keys.owner);
+        let authorization =
+            Signed::sign(&authorization, self.context.mesh, &self.context.keys.owner);
         self.change(ClientRequest::Submit { authorization, spec: Box::new(spec) }).await?;
         let view = self.job(job).await?;
         Ok(Submitted { job: Job::from(&view), replayed: false })
@@ -163,8 +163,7 @@ impl Submitter {
     /// # Errors
     ///
     /// As [`submit`](Self::submit).
-    pub async fn plan(&self, mut request: SubmitRequest) -> Result<Plan, Problem> {
-        request.isolation.get_or_insert(ISOLATION_DEFAULT);
+    pub async fn plan(&self, request: SubmitRequest) -> Result<Plan, Problem> {
         let spec = request.spec(sandbox::PROFILE)?;
         let mesh = self.mesh().await?;
         let available = self.available().await?;
@@ -172,9 +171,12 @@ impl Submitter {
             Answer::Nodes(nodes) => nodes,
             _ => return Err(unexpected()),
         };
-        let able = nodes.iter().filter(|node| node.advert.as_ref().is_some_and(|advert| {
-            advert.isolation >= spec.isolation && advert.memory_bytes >= spec.limits.memory.bytes()
-        }));
+        let able = nodes.iter().filter(|node| {
+            node.advert.as_ref().is_some_and(|advert| {
+                advert.isolation >= spec.isolation
+                    && advert.memory_bytes >= spec.limits.memory.bytes()
+            })
+        });
         Ok(Plan {
             tasks: spec.tasks_with_reduce(),
             budget_ucr: request.budget(&mesh.price, available)?,
@@ -207,16 +209,26 @@ impl Submitter {
         let mut described = 0_u32;
         for page in &manifest.pages {
             let page = self.page(page).await?;
-            described = described.saturating_add(u32::try_from(page.inputs.len()).unwrap_or(u32::MAX));
-            needed.extend(page.inputs.iter().flat_map(protocol::wire::manifest::TaskInput::blobs).map(|blob| blob.hash));
+            described =
+                described.saturating_add(u32::try_from(page.inputs.len()).unwrap_or(u32::MAX));
+            needed.extend(
+                page.inputs
+                    .iter()
+                    .flat_map(protocol::wire::manifest::TaskInput::blobs)
+                    .map(|blob| blob.hash),
+            );
         }
         if described != spec.tasks {
-            let detail = format!("the manifest describes {described} inputs, but the job has {} tasks", spec.tasks);
+            let detail = format!(
+                "the manifest describes {described} inputs, but the job has {} tasks",
+                spec.tasks
+            );
             return Err(Problem::new(ErrorCode::ValidationFailed, detail));
         }
         for hash in &needed {
             if !self.context.blobs.has(hash).map_err(|error| storage(&error))? {
-                let detail = format!("{hash} was not uploaded to this node: POST /api/v1/blobs first");
+                let detail =
+                    format!("{hash} was not uploaded to this node: POST /api/v1/blobs first");
                 return Err(Problem::new(ErrorCode::BlobMissing, detail));
             }
         }
@@ -231,7 +243,10 @@ impl Submitter {
 
     async fn page(&self, page: &BlobRef) -> Result<InputPage, Problem> {
         decode(&self.read(page.hash).await?).map_err(|error| {
-            Problem::new(ErrorCode::ValidationFailed, format!("a page of the manifest is malformed: {error}"))
+            Problem::new(
+                ErrorCode::ValidationFailed,
+                format!("a page of the manifest is malformed: {error}"),
+            )
         })
     }
 
@@ -249,7 +264,8 @@ impl Submitter {
         let mut names = BTreeMap::new();
         let mut known: Option<(BlobRef, InputPage)> = None;
         for task in tasks {
-            let Some((page, place)) = manifest.locate(task.0).filter(|_| task.0 < spec.tasks) else {
+            let Some((page, place)) = manifest.locate(task.0).filter(|_| task.0 < spec.tasks)
+            else {
                 names.insert(task, "reduce".to_owned());
                 continue;
             };
@@ -276,7 +292,9 @@ impl Submitter {
 
     async fn read(&self, hash: Hash) -> Result<std::sync::Arc<[u8]>, Problem> {
         let providers = self.providers().await;
-        blobs::read(&self.context.blobs, &self.context.net, &providers, hash).await.map_err(|error| missing(&error))
+        blobs::read(&self.context.blobs, &self.context.net, &providers, hash)
+            .await
+            .map_err(|error| missing(&error))
     }
 
     /// Whom to ask for content: the leader, then members that are connected.
@@ -301,7 +319,8 @@ fn check_budget(
     if budget >= one {
         return Ok(());
     }
-    let (reason, there) = (protocol::reject::RejectReason::InsufficientCredits, available.min(budget));
+    let (reason, there) =
+        (protocol::reject::RejectReason::InsufficientCredits, available.min(budget));
     let detail = if request.max_credits_ucr.is_some_and(|most| most < one) {
         format!("one task may cost up to {one} at its fuel limit, more than --max-credits allows")
     } else {
@@ -328,7 +347,9 @@ fn missing(error: &ObtainError) -> Problem {
 pub fn storage(error: &BlobError) -> Problem {
     let code = match error {
         BlobError::Full { .. } => ErrorCode::StorageFull,
-        BlobError::Database { .. } | BlobError::File { .. } | BlobError::WrongHash { .. } => ErrorCode::Internal,
+        BlobError::Database { .. } | BlobError::File { .. } | BlobError::WrongHash { .. } => {
+            ErrorCode::Internal
+        }
     };
     Problem::new(code, crate::app::chain(error))
 }

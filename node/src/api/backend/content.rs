@@ -15,7 +15,8 @@ impl NodeApi {
     pub(super) async fn keep(&self, mut content: ByteStream) -> Answer<(Hash, u64)> {
         let mut writer = self.blobs.writer().map_err(|error| storage(&error))?;
         while let Some(piece) = content.next().await {
-            let piece = piece.map_err(|error| Problem::new(ErrorCode::Interrupted, error.to_string()))?;
+            let piece =
+                piece.map_err(|error| Problem::new(ErrorCode::Interrupted, error.to_string()))?;
             writer.write(&piece).map_err(|error| storage(&error))?;
         }
         let blob = writer.finish(true).map_err(|error| storage(&error))?;
@@ -39,15 +40,18 @@ impl NodeApi {
 
     pub(super) async fn length_of(&self, blob: Hash) -> Answer<u64> {
         let found = self.blobs.open_content(&blob).map_err(|error| storage(&error))?;
-        let found = found.ok_or_else(|| Problem::new(ErrorCode::NotFound, format!("{blob} is not here")))?;
+        let found = found
+            .ok_or_else(|| Problem::new(ErrorCode::NotFound, format!("{blob} is not here")))?;
         Ok(found.len())
     }
 
     pub(super) async fn content(&self, blob: Hash) -> Answer<Content> {
         self.get(blob).await?;
         let opened = self.blobs.open(&blob, 0).await;
-        let opened = opened.map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
-        let opened = opened.ok_or_else(|| Problem::new(ErrorCode::NotFound, format!("{blob} is not here")))?;
+        let opened =
+            opened.map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+        let opened = opened
+            .ok_or_else(|| Problem::new(ErrorCode::NotFound, format!("{blob} is not here")))?;
         let stream = ReaderStream::new(opened.content).boxed();
         Ok(Content { hash: blob, bytes: opened.len, stream })
     }

@@ -31,7 +31,11 @@ impl NodeApi {
             let page = self.job_views(query, after).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.job);
-            found.extend(page.iter().filter(|job| query.state.is_none_or(|state| state == job.state)).map(Job::from));
+            found.extend(
+                page.iter()
+                    .filter(|job| query.state.is_none_or(|state| state == job.state))
+                    .map(Job::from),
+            );
         }
         found.truncate(limit);
         Ok(found)
@@ -54,7 +58,8 @@ impl NodeApi {
             JobRef::Name(_) => Vec::new(),
         };
         let newest = if of_prefix.is_empty() {
-            self.list_jobs(JobsQuery { account: None, state: None, after: None, limit: NAMED_JOBS }).await?
+            self.list_jobs(JobsQuery { account: None, state: None, after: None, limit: NAMED_JOBS })
+                .await?
         } else {
             Vec::new()
         };
@@ -110,7 +115,11 @@ impl NodeApi {
             Ok(view) => view?,
             Err(_elapsed) => self.job_view(job).await?,
         };
-        if view.state.is_terminal() { self.with_receipts(&view).await } else { Ok(Job::from(&view)) }
+        if view.state.is_terminal() {
+            self.with_receipts(&view).await
+        } else {
+            Ok(Job::from(&view))
+        }
     }
 
     /// The tasks of a page, however many answers it takes.
@@ -140,7 +149,8 @@ impl NodeApi {
         let view = self.job_view(job).await?;
         let tasks = self.task_views(job, page).await?;
         let submitter = self.member()?.submitter;
-        let names = submitter.names(&view.spec, tasks.iter().map(|task| task.task).collect()).await?;
+        let names =
+            submitter.names(&view.spec, tasks.iter().map(|task| task.task).collect()).await?;
         let items = tasks.iter().map(|task| TaskResult {
             name: names.get(&task.task).cloned().unwrap_or_default(),
             reducing: task.task.0 >= view.spec.tasks,
@@ -155,11 +165,19 @@ impl NodeApi {
         })
     }
 
-    pub(super) async fn task_log(&self, job: JobId, task: TaskIndex, log: Log) -> Answer<portal_api::backend::Content> {
+    pub(super) async fn task_log(
+        &self,
+        job: JobId,
+        task: TaskIndex,
+        log: Log,
+    ) -> Answer<portal_api::backend::Content> {
         let tasks = self.task_views(job, TasksQuery { from: task, limit: 1 }).await?;
         let found = tasks.into_iter().find(|view| view.task == task);
         let output = found.and_then(|view| view.output).ok_or_else(|| {
-            Problem::new(ErrorCode::NotFound, format!("task {task} has written nothing yet, or there is no such task"))
+            Problem::new(
+                ErrorCode::NotFound,
+                format!("task {task} has written nothing yet, or there is no such task"),
+            )
         })?;
         let blob = match log {
             Log::Stdout => output.stdout,

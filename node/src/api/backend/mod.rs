@@ -9,14 +9,14 @@ use std::{sync::Arc, time::Duration};
 
 use portal_api::{
     backend::{
-        Answer, AtHeight, Backend, ByteStream, Content, HistoryQuery, JobsQuery, Log, ReceiptsQuery, Submitted,
-        TasksQuery,
+        Answer, AtHeight, Backend, ByteStream, Content, HistoryQuery, JobsQuery, Log,
+        ReceiptsQuery, Submitted, TasksQuery,
     },
     problem::{ErrorCode, Problem},
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, Node, Peer, Plan, Receipt,
-        ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, Node, Peer,
+        Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
@@ -93,9 +93,10 @@ impl NodeApi {
                 ErrorCode::NotApproved,
                 "this node waits to be approved; on a machine of the mesh: weft node approve NAME",
             )),
-            Standing::Refused(reason) => {
-                Err(Problem::new(ErrorCode::NotApproved, format!("this node was refused: {reason}")))
-            }
+            Standing::Refused(reason) => Err(Problem::new(
+                ErrorCode::NotApproved,
+                format!("this node was refused: {reason}"),
+            )),
         }
     }
 
@@ -131,7 +132,12 @@ impl Backend for NodeApi {
         Ok(self.node_views().await?.iter().map(Node::from).collect())
     }
 
-    async fn decide_node(&self, node: NodeId, verdict: Verdict, decision: Decision) -> Answer<Node> {
+    async fn decide_node(
+        &self,
+        node: NodeId,
+        verdict: Verdict,
+        decision: Decision,
+    ) -> Answer<Node> {
         self.decide(node, verdict, decision).await
     }
 

@@ -25,7 +25,10 @@ impl NodeApi {
         Ok(LedgerPoint::from(&self.member()?.submitter.mesh().await?))
     }
 
-    pub(super) async fn list_history(&self, query: HistoryQuery) -> Answer<AtHeight<Vec<HistoryEntry>>> {
+    pub(super) async fn list_history(
+        &self,
+        query: HistoryQuery,
+    ) -> Answer<AtHeight<Vec<HistoryEntry>>> {
         let ledger = self.ledger().await?;
         let HistoryQuery { account, before, limit } = query;
         match self.ask(Query::History { account, before, limit }).await? {
@@ -36,7 +39,10 @@ impl NodeApi {
         }
     }
 
-    pub(super) async fn list_receipts(&self, query: ReceiptsQuery) -> Answer<AtHeight<Vec<Receipt>>> {
+    pub(super) async fn list_receipts(
+        &self,
+        query: ReceiptsQuery,
+    ) -> Answer<AtHeight<Vec<Receipt>>> {
         let ledger = self.ledger().await?;
         let wanted = usize::try_from(query.limit).unwrap_or(usize::MAX);
         let mut after = query.after;
@@ -44,7 +50,10 @@ impl NodeApi {
         while found.len() < wanted {
             let had = u32::try_from(found.len()).unwrap_or(u32::MAX);
             let limit = query.limit.saturating_sub(had);
-            let page = match self.ask(Query::Receipts { job: query.job, account: query.account, after, limit }).await? {
+            let page = match self
+                .ask(Query::Receipts { job: query.job, account: query.account, after, limit })
+                .await?
+            {
                 view::Answer::Receipts(page) => page,
                 _ => return Err(unexpected()),
             };
@@ -64,23 +73,35 @@ impl NodeApi {
 
     pub(super) async fn show_receipt(&self, receipt: ReceiptId) -> Answer<AtHeight<Receipt>> {
         let ledger = self.ledger().await?;
-        let after = receipt.task.0.checked_sub(1).map(|task| ReceiptId { task: TaskIndex(task), ..receipt });
+        let after = receipt
+            .task
+            .0
+            .checked_sub(1)
+            .map(|task| ReceiptId { task: TaskIndex(task), ..receipt });
         let query = Query::Receipts { job: Some(receipt.job), account: None, after, limit: 1 };
         let listed = match self.ask(query).await? {
             view::Answer::Receipts(listed) => listed,
             _ => return Err(unexpected()),
         };
         let view = listed.iter().find(|view| view.receipt == receipt).ok_or_else(|| {
-            Problem::new(ErrorCode::NotFound, format!("there is no receipt {receipt}: the task was not settled"))
+            Problem::new(
+                ErrorCode::NotFound,
+                format!("there is no receipt {receipt}: the task was not settled"),
+            )
         })?;
         let proof = self.proof(receipt).await?;
-        let detail = ReceiptDetail::try_from(&proof)
-            .map_err(|error| Problem::new(ErrorCode::Internal, format!("the receipt is damaged: {error}")))?;
+        let detail = ReceiptDetail::try_from(&proof).map_err(|error| {
+            Problem::new(ErrorCode::Internal, format!("the receipt is damaged: {error}"))
+        })?;
         Ok(AtHeight { ledger, value: Receipt { detail: Some(detail), ..Receipt::from(view) } })
     }
 
     pub(super) async fn export(&self, receipt: ReceiptId) -> Answer<ReceiptFile> {
-        ReceiptFile::try_from(&self.proof(receipt).await?)
-            .map_err(|error| Problem::new(ErrorCode::Internal, format!("the receipt does not fit in a file: {error}")))
+        ReceiptFile::try_from(&self.proof(receipt).await?).map_err(|error| {
+            Problem::new(
+                ErrorCode::Internal,
+                format!("the receipt does not fit in a file: {error}"),
+            )
+        })
     }
 }

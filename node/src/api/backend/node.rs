@@ -3,7 +3,9 @@
 use portal_api::{
     backend::Answer,
     problem::{ErrorCode, Problem},
-    views::{Balance, Check, Credit, Decision, Health, Identity, Mesh, Node, Peer, Sharing, Status},
+    views::{
+        Balance, Check, Credit, Decision, Health, Identity, Mesh, Node, Peer, Sharing, Status,
+    },
 };
 use protocol::{
     ids::NodeId,
@@ -105,7 +107,9 @@ impl NodeApi {
                 path: peer.path.name().to_owned(),
                 direction: if peer.dialled { "outbound" } else { "inbound" }.to_owned(),
                 agent: peer.agent,
-                rtt_seconds: peer.rtt_us.map(|rtt| std::time::Duration::from_micros(rtt).as_secs_f64()),
+                rtt_seconds: peer
+                    .rtt_us
+                    .map(|rtt| std::time::Duration::from_micros(rtt).as_secs_f64()),
                 connected_seconds: None,
             }
         };
@@ -119,7 +123,12 @@ impl NodeApi {
         }
     }
 
-    pub(super) async fn decide(&self, node: NodeId, verdict: Verdict, decision: Decision) -> Answer<Node> {
+    pub(super) async fn decide(
+        &self,
+        node: NodeId,
+        verdict: Verdict,
+        decision: Decision,
+    ) -> Answer<Node> {
         let member = self.member()?;
         let nodes = self.node_views().await?;
         let known = nodes.iter().find(|known| known.node == node).ok_or_else(|| {
@@ -142,7 +151,9 @@ impl NodeApi {
     /// Slots, and slots that are free.
     fn slots(&self) -> (u16, u16) {
         match &*self.standing.borrow() {
-            Standing::Member(member) => member.worker.as_ref().map_or((0, 0), |worker| *worker.slots().borrow()),
+            Standing::Member(member) => {
+                member.worker.as_ref().map_or((0, 0), |worker| *worker.slots().borrow())
+            }
             Standing::Waiting | Standing::Refused(_) => (0, 0),
         }
     }

@@ -75,7 +75,10 @@ impl Dispatch {
         let job = self.jobs.get(id)?;
         Some(JobInfo {
             leased: u32::try_from(job.leased.len()).unwrap_or(u32::MAX),
-            started: self.leases.values().any(|lease| lease.job == *id && (lease.started || lease.accepted)),
+            started: self
+                .leases
+                .values()
+                .any(|lease| lease.job == *id && (lease.started || lease.accepted)),
             retried: job.retried,
             version: job.version,
         })
@@ -83,7 +86,11 @@ impl Dispatch {
 
     /// What is known about tasks of an open job that have not ended.
     #[must_use]
-    pub fn task_infos(&self, id: &JobId, tasks: &BTreeSet<TaskIndex>) -> BTreeMap<TaskIndex, TaskInfo> {
+    pub fn task_infos(
+        &self,
+        id: &JobId,
+        tasks: &BTreeSet<TaskIndex>,
+    ) -> BTreeMap<TaskIndex, TaskInfo> {
         let mut infos = BTreeMap::new();
         let Some(job) = self.jobs.get(id) else { return infos };
         for task in tasks {
@@ -140,7 +147,10 @@ impl Dispatch {
     }
 
     fn candidates(&self, now: Timestamp) -> Vec<Candidate> {
-        self.workers.iter().map(|(node, worker)| worker.candidate(*node, now, &self.config)).collect()
+        self.workers
+            .iter()
+            .map(|(node, worker)| worker.candidate(*node, now, &self.config))
+            .collect()
     }
 }
 

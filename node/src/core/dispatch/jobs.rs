@@ -81,7 +81,8 @@ pub(super) struct Job {
 
 impl Job {
     fn new(now: Timestamp, open: OpenJob, grace: Duration) -> Self {
-        let open_tasks = open.pending.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+        let open_tasks =
+            open.pending.iter().map(|range| range.end.saturating_sub(range.start)).sum();
         let needs = Needs {
             account: open.account,
             scope: open.spec.scope,
@@ -138,7 +139,8 @@ impl Job {
     /// Tasks that the budget covers beside those that are out. One is always let through when none is out, so
     /// that a job whose limits are dearer than its budget still gets as far as the budget goes.
     fn affordable(&self) -> u32 {
-        let out = u64::try_from(self.leased.len().saturating_add(self.settling.len())).unwrap_or(u64::MAX);
+        let out = u64::try_from(self.leased.len().saturating_add(self.settling.len()))
+            .unwrap_or(u64::MAX);
         let left = self.budget_left.saturating_sub(self.task_max.saturating_mul(out));
         match left.micros().checked_div(self.task_max.micros()) {
             None => u32::MAX,
@@ -148,7 +150,13 @@ impl Job {
     }
 
     /// What the job asks of the scheduler, if anything.
-    pub(super) fn demand(&self, job: JobId, now: Timestamp, target: Duration, slots: u32) -> Option<Demand> {
+    pub(super) fn demand(
+        &self,
+        job: JobId,
+        now: Timestamp,
+        target: Duration,
+        slots: u32,
+    ) -> Option<Demand> {
         let ready = self.ready(now).min(self.affordable());
         if ready == 0 {
             return None;
@@ -196,7 +204,9 @@ impl Job {
     }
 
     fn take_fresh(&mut self, task: u32) -> bool {
-        let Some(at) = self.fresh.iter().position(|range| range.contains(&task)) else { return false };
+        let Some(at) = self.fresh.iter().position(|range| range.contains(&task)) else {
+            return false;
+        };
         let Some(range) = self.fresh.remove(at) else { return false };
         for part in [task.saturating_add(1)..range.end, range.start..task] {
             if !part.is_empty() {
@@ -253,7 +263,9 @@ impl Job {
 
     /// Learns from a report how long tasks take.
     pub(super) fn learn(&mut self, tasks: usize, micros: u64) {
-        let Some(each) = micros.checked_div(u64::try_from(tasks).unwrap_or(u64::MAX)) else { return };
+        let Some(each) = micros.checked_div(u64::try_from(tasks).unwrap_or(u64::MAX)) else {
+            return;
+        };
         let each = each.max(100);
         self.pace_us = Some(match self.pace_us {
             None => each,
@@ -271,7 +283,12 @@ impl Job {
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         let expires = (!self.expiring).then_some(self.expires);
         // What was due and could not be placed waits for a worker, not for the clock.
-        let again = self.again.values().filter(|at| self.last_looked.is_none_or(|looked| **at > looked)).min().copied();
+        let again = self
+            .again
+            .values()
+            .filter(|at| self.last_looked.is_none_or(|looked| **at > looked))
+            .min()
+            .copied();
         [expires, again, self.hold_until].into_iter().flatten().min()
     }
 }
@@ -285,14 +302,17 @@ impl Dispatch {
 
     pub(super) fn close(&mut self, id: JobId, out: &mut Vec<Output>) {
         self.jobs.remove(&id);
-        let over: Vec<_> = self.leases.iter().filter(|(_, lease)| lease.job == id).map(|(id, _)| *id).collect();
+        let over: Vec<_> =
+            self.leases.iter().filter(|(_, lease)| lease.job == id).map(|(id, _)| *id).collect();
         let mut by_worker: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for lease in over {
             if let Some(held) = self.forget(&lease) {
                 by_worker.entry(held.worker).or_default().push(lease);
             }
         }
-        out.extend(by_worker.into_iter().map(|(worker, leases)| Output::Withdraw { worker, leases }));
+        out.extend(
+            by_worker.into_iter().map(|(worker, leases)| Output::Withdraw { worker, leases }),
+        );
     }
 
     /// What the clock says about jobs.

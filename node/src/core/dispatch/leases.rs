@@ -28,14 +28,21 @@ pub(super) struct Lease {
 }
 
 impl Dispatch {
-    pub(super) fn lease_out(&mut self, now: Timestamp, fence: Fence, placement: Placement, out: &mut Vec<Output>) {
+    pub(super) fn lease_out(
+        &mut self,
+        now: Timestamp,
+        fence: Fence,
+        placement: Placement,
+        out: &mut Vec<Output>,
+    ) {
         let Placement { job: id, worker, tasks } = placement;
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let items: Vec<_> = job
             .take(now, tasks)
             .into_iter()
             .map(|task| {
-                let attempt = job.tries.get(&task).map_or(0, |tries| tries.attempts).saturating_add(1);
+                let attempt =
+                    job.tries.get(&task).map_or(0, |tries| tries.attempts).saturating_add(1);
                 LeaseItem { task, attempt }
             })
             .collect();
@@ -56,7 +63,14 @@ impl Dispatch {
         LeaseId(id.to_be_bytes())
     }
 
-    fn insert_lease(&mut self, now: Timestamp, id: LeaseId, worker: NodeId, job: JobId, items: &[LeaseItem]) {
+    fn insert_lease(
+        &mut self,
+        now: Timestamp,
+        id: LeaseId,
+        worker: NodeId,
+        job: JobId,
+        items: &[LeaseItem],
+    ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.leases.insert(id);
         }
@@ -73,12 +87,20 @@ impl Dispatch {
     }
 
     /// A worker holds a lease of an earlier leader: whatever of it still waits is its.
-    pub(super) fn adopt(&mut self, now: Timestamp, id: LeaseId, worker: NodeId, job: JobId, items: &[LeaseItem]) {
+    pub(super) fn adopt(
+        &mut self,
+        now: Timestamp,
+        id: LeaseId,
+        worker: NodeId,
+        job: JobId,
+        items: &[LeaseItem],
+    ) {
         if self.leases.contains_key(&id) || !self.workers.contains_key(&worker) {
             return;
         }
         let Some(open) = self.jobs.get_mut(&job) else { return };
-        let taken: Vec<_> = items.iter().copied().filter(|item| open.take_exactly(item.task)).collect();
+        let taken: Vec<_> =
+            items.iter().copied().filter(|item| open.take_exactly(item.task)).collect();
         for item in &taken {
             let tries = open.tries.entry(item.task).or_default();
             tries.attempts = tries.attempts.max(item.attempt.saturating_sub(1));
@@ -131,7 +153,9 @@ impl Dispatch {
         let attempts_max = self.config.attempts_max;
         let first_delay = self.config.retry_delay;
         let held = self.leases.get_mut(&id).filter(|lease| lease.worker == worker);
-        let Some((lease, job)) = held.and_then(|lease| self.jobs.get_mut(&lease.job).map(|job| (lease, job))) else {
+        let Some((lease, job)) =
+            held.and_then(|lease| self.jobs.get_mut(&lease.job).map(|job| (lease, job)))
+        else {
             out.push(Output::Refuse(report, RejectReason::NotLeaseHolder));
             return;
         };
@@ -178,7 +202,11 @@ impl Dispatch {
         self.requeue(now, lease.job, &tasks);
         let Some((first, attempt)) = lease.open.first_key_value() else { return };
         let Some(job) = self.jobs.get_mut(&lease.job) else { return };
-        job.note(format!("{} tasks back from …{}: not heard from", tasks.len(), lease.worker.short()));
+        job.note(format!(
+            "{} tasks back from …{}: not heard from",
+            tasks.len(),
+            lease.worker.short()
+        ));
         if lease.started {
             let tries = job.tries.entry(*first).or_default();
             tries.attempts = *attempt;
@@ -206,7 +234,9 @@ impl Dispatch {
         let mut over = Vec::new();
         for task in tasks {
             let tries = job.tries.get(task).copied().unwrap_or_default();
-            if tries.attempts >= self.config.attempts_max || tries.dispatches >= self.config.dispatches_max {
+            if tries.attempts >= self.config.attempts_max
+                || tries.dispatches >= self.config.dispatches_max
+            {
                 if job.take_exactly(*task) {
                     job.settle(*task);
                     over.push((*task, tries.attempts.max(1)));
@@ -231,8 +261,12 @@ impl Dispatch {
         if self.fence.is_none() {
             return;
         }
-        let over: Vec<_> =
-            self.leases.iter().filter(|(_, lease)| lease.expires <= now).map(|(id, lease)| (*id, lease.worker)).collect();
+        let over: Vec<_> = self
+            .leases
+            .iter()
+            .filter(|(_, lease)| lease.expires <= now)
+            .map(|(id, lease)| (*id, lease.worker))
+            .collect();
         for (id, worker) in over {
             self.lose(now, &id, out);
             out.push(Output::Withdraw { worker, leases: vec![id] });

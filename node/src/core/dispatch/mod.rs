@@ -40,8 +40,8 @@ use protocol::{
     },
 };
 
-use self::{jobs::Job, leases::Lease, workers::Worker};
 pub use self::explain::{JobInfo, NodeInfo, TaskInfo};
+use self::{jobs::Job, leases::Lease, workers::Worker};
 use super::scheduler::{Weights, place};
 
 /// How the dispatcher behaves.
@@ -294,7 +294,11 @@ impl Dispatch {
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
         let waiting = self.jobs.values().map(|job| u64::from(job.waiting())).sum();
-        let leased = self.leases.values().map(|lease| u64::try_from(lease.open.len()).unwrap_or(u64::MAX)).sum();
+        let leased = self
+            .leases
+            .values()
+            .map(|lease| u64::try_from(lease.open.len()).unwrap_or(u64::MAX))
+            .sum();
         (waiting, leased)
     }
 
@@ -316,8 +320,11 @@ impl Dispatch {
         if demands.is_empty() {
             return;
         }
-        let candidates: Vec<_> =
-            self.workers.iter().map(|(node, worker)| worker.candidate(*node, now, &self.config)).collect();
+        let candidates: Vec<_> = self
+            .workers
+            .iter()
+            .map(|(node, worker)| worker.candidate(*node, now, &self.config))
+            .collect();
         let mut running: BTreeMap<AccountId, u32> = BTreeMap::new();
         for lease in self.leases.values() {
             if let Some(job) = self.jobs.get(&lease.job) {
@@ -339,7 +346,13 @@ impl Dispatch {
         }
     }
 
-    fn settled(&mut self, now: Timestamp, job: JobId, ended: &[TaskIndex], budget_left: Option<Credits>) {
+    fn settled(
+        &mut self,
+        now: Timestamp,
+        job: JobId,
+        ended: &[TaskIndex],
+        budget_left: Option<Credits>,
+    ) {
         let Some(open) = self.jobs.get_mut(&job) else { return };
         for task in ended {
             open.settled(now, *task, budget_left.is_some());
@@ -381,12 +394,16 @@ impl Machine for Dispatch {
             Input::Advert(advert) => self.advert(*advert),
             Input::Connected(node) => self.connected(now, node),
             Input::Disconnected(node) => self.disconnected(now, node),
-            Input::Adopt { lease, worker, job, items } => self.adopt(now, lease, worker, job, &items),
+            Input::Adopt { lease, worker, job, items } => {
+                self.adopt(now, lease, worker, job, &items)
+            }
             Input::Answered(lease, response) => self.answered(now, lease, response, &mut out),
             Input::Reported { report, worker, lease, items } => {
                 self.reported(now, (report, worker, lease), &items, &mut out);
             }
-            Input::Settled { job, ended, budget_left } => self.settled(now, job, &ended, budget_left),
+            Input::Settled { job, ended, budget_left } => {
+                self.settled(now, job, &ended, budget_left)
+            }
             Input::Tick => {}
         }
         self.expire(now, &mut out);

@@ -60,7 +60,8 @@ fn open(tasks: u32) -> OpenJob {
 }
 
 fn beat(slots: u16, leases: &[LeaseId]) -> Heartbeat {
-    let leases = leases.iter().map(|lease| HeldLease { lease: *lease, done: 0, running: true, proof: None });
+    let leases =
+        leases.iter().map(|lease| HeldLease { lease: *lease, done: 0, running: true, proof: None });
     Heartbeat { leases: leases.collect(), slots, slots_free: slots, draining: false, roster: 0 }
 }
 
@@ -134,9 +135,13 @@ fn a_task_is_offered_reported_and_settled() {
     assert_eq!((worker, tasks), (W1, vec![0]));
     dispatch.handle(at(11), Input::Answered(lease, Some(LeaseResponse::Done)));
     let out = dispatch.handle(at(20), report(W1, lease, 0, Outcome::Exit(0)));
-    assert_eq!(out, [Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] }]);
+    assert_eq!(
+        out,
+        [Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] }]
+    );
     let left = Some(Credits::from_whole(999));
-    dispatch.handle(at(21), Input::Settled { job: JOB, ended: vec![TaskIndex(0)], budget_left: left });
+    dispatch
+        .handle(at(21), Input::Settled { job: JOB, ended: vec![TaskIndex(0)], budget_left: left });
     assert_eq!(dispatch.totals(), (0, 0));
 }
 
@@ -211,14 +216,23 @@ fn the_host_may_fail_a_task_twice_and_the_third_time_is_final() {
     for (attempt, delay) in [(1, 500), (2, 1_000)] {
         let (lease, ..) = offers(&out)[0].clone();
         let settle = dispatch.handle(at(now), report(W1, lease, 0, crashed));
-        assert_eq!(settle[0], Output::Settle { report: ReportId(1), ended: vec![], retried: vec![TaskIndex(0)] });
-        assert!(offers(&dispatch.handle(at(now + delay - 1), Input::Tick)).is_empty(), "attempt {attempt}");
+        assert_eq!(
+            settle[0],
+            Output::Settle { report: ReportId(1), ended: vec![], retried: vec![TaskIndex(0)] }
+        );
+        assert!(
+            offers(&dispatch.handle(at(now + delay - 1), Input::Tick)).is_empty(),
+            "attempt {attempt}"
+        );
         now += delay;
         out = dispatch.handle(at(now), Input::Tick);
     }
     let (lease, ..) = offers(&out)[0].clone();
     let out = dispatch.handle(at(now), report(W1, lease, 0, crashed));
-    assert_eq!(out[0], Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] });
+    assert_eq!(
+        out[0],
+        Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] }
+    );
 }
 
 #[test]
@@ -227,7 +241,10 @@ fn a_guests_own_failure_is_final_at_once() {
     let out = dispatch.handle(at(10), Input::JobOpened(Box::new(open(1))));
     let (lease, ..) = offers(&out)[0].clone();
     let out = dispatch.handle(at(20), report(W1, lease, 0, Outcome::OutOfFuel));
-    assert_eq!(out, [Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] }]);
+    assert_eq!(
+        out,
+        [Output::Settle { report: ReportId(1), ended: vec![TaskIndex(0)], retried: vec![] }]
+    );
 }
 
 #[test]
@@ -245,7 +262,9 @@ fn a_task_that_takes_its_workers_along_is_given_up() {
         out = dispatch.handle(at(now), Input::Heartbeat(W1, Box::new(beat(1, &[])), None));
         out.extend(lost);
     }
-    let given_up = out.iter().any(|output| matches!(output, Output::GiveUp { tasks, .. } if tasks == &[(TaskIndex(0), 3)]));
+    let given_up = out.iter().any(
+        |output| matches!(output, Output::GiveUp { tasks, .. } if tasks == &[(TaskIndex(0), 3)]),
+    );
     assert!(given_up, "{out:?}");
 }
 
@@ -314,11 +333,18 @@ impl Dispatch {
         let mut leased: BTreeMap<JobId, BTreeSet<TaskIndex>> = BTreeMap::new();
         for lease in self.leases.values() {
             for task in lease.open.keys() {
-                assert!(leased.entry(lease.job).or_default().insert(*task), "{task:?} is leased twice");
+                assert!(
+                    leased.entry(lease.job).or_default().insert(*task),
+                    "{task:?} is leased twice"
+                );
             }
         }
         for (id, job) in &self.jobs {
-            assert_eq!(job.leased, leased.remove(id).unwrap_or_default(), "the job knows who has what");
+            assert_eq!(
+                job.leased,
+                leased.remove(id).unwrap_or_default(),
+                "the job knows who has what"
+            );
             assert!(job.leased.is_disjoint(&job.settling));
         }
     }

@@ -67,7 +67,9 @@ impl Worker {
         let silent = now.saturating_since(heard);
         if self.closed.is_some() || silent >= config.offline_after {
             Liveness::Offline
-        } else if silent >= config.suspect_after || self.connected.is_some_and(|connected| heard < connected) {
+        } else if silent >= config.suspect_after
+            || self.connected.is_some_and(|connected| heard < connected)
+        {
             // Also one that came back and has not yet said what it holds.
             Liveness::Suspect
         } else {
@@ -213,7 +215,10 @@ impl Dispatch {
         if first {
             for lease in known {
                 let listed = beat.leases.iter().any(|held| held.lease == lease);
-                let older = self.leases.get(&lease).is_some_and(|lease| connected.is_some_and(|at| lease.since < at));
+                let older = self
+                    .leases
+                    .get(&lease)
+                    .is_some_and(|lease| connected.is_some_and(|at| lease.since < at));
                 if older && !listed {
                     self.lose(now, &lease, out);
                 }

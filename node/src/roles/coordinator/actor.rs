@@ -251,7 +251,9 @@ impl Actor {
                 }
             }
             Output::Lost(node, lost) => {
-                if let (Some(reply), Some(fence)) = (self.beats.remove(&node), self.dispatch.fence()) {
+                if let (Some(reply), Some(fence)) =
+                    (self.beats.remove(&node), self.dispatch.fence())
+                {
                     drop(reply.send(Some((lost, fence))));
                 }
             }
@@ -301,7 +303,9 @@ impl Actor {
 
     /// Too many entries were applied to follow: begin again from the records.
     fn rebuild(&mut self) -> Result<(), ReadError> {
-        tracing::warn!("entries were applied faster than they were followed: the queue is read again");
+        tracing::warn!(
+            "entries were applied faster than they were followed: the queue is read again"
+        );
         self.applied = self.applied.resubscribe();
         if self.dispatch.fence().is_some() {
             self.step(Input::Resign)?;
@@ -333,7 +337,9 @@ impl Actor {
                 self.step(Input::JobClosed(*job))
             }
             Event::NodeChanged { node } => {
-                let member = members(self.records().as_ref())?.into_iter().find(|member| member.node == *node);
+                let member = members(self.records().as_ref())?
+                    .into_iter()
+                    .find(|member| member.node == *node);
                 if let Some(member) = member {
                     self.step(Input::Member(member))?;
                 }
@@ -358,7 +364,8 @@ impl Actor {
 
     fn open(&mut self, job: JobId, recovered: bool) -> Result<(), ReadError> {
         let records = self.records();
-        let (Some(view), Some(terms)) = (query::job(records.as_ref(), &job)?, query::terms(records.as_ref(), &job)?)
+        let (Some(view), Some(terms)) =
+            (query::job(records.as_ref(), &job)?, query::terms(records.as_ref(), &job)?)
         else {
             return Ok(());
         };
@@ -386,7 +393,8 @@ fn open_job(
     let last = terms.spec.tasks;
     let ranges = pending.ranges.into_iter().map(|range| range.start.min(last)..range.end.min(last));
     let authorized = terms.authorized().ok();
-    let ends = authorized.map_or(0, |authorized| authorized.not_before.0.saturating_add(authorized.ttl_ms));
+    let ends = authorized
+        .map_or(0, |authorized| authorized.not_before.0.saturating_add(authorized.ttl_ms));
     let expires_in = std::time::Duration::from_millis(ends.saturating_sub(NodeClock::wall().0));
     OpenJob {
         job: view.job,

@@ -27,7 +27,9 @@ impl Coordinator {
     pub async fn client(&self, from: NodeId, request: ClientRequest) -> ClientResponse {
         match request {
             ClientRequest::Submit { authorization, spec } => {
-                if let Err(response) = self.check_placeable(AccountId(*authorization.claimed_signer()), &spec).await {
+                if let Err(response) =
+                    self.check_placeable(AccountId(*authorization.claimed_signer()), &spec).await
+                {
                     return response;
                 }
                 self.change(Command::Submit { authorization, spec }).await
@@ -46,7 +48,10 @@ impl Coordinator {
     /// The same change is the same request: it is applied once, however often it is asked for.
     async fn change(&self, command: Command) -> ClientResponse {
         let Ok(request) = command.content_id() else {
-            return ClientResponse::rejected(RejectReason::TooLarge, "the request does not fit in a ledger entry");
+            return ClientResponse::rejected(
+                RejectReason::TooLarge,
+                "the request does not fit in a ledger entry",
+            );
         };
         match self.shared.consensus.propose(Proposal { request, command }).await {
             Ok(Reply::Done { height }) => ClientResponse::Committed { height },
@@ -64,7 +69,11 @@ impl Coordinator {
     }
 
     /// A job that no known node could ever run is not accepted.
-    async fn check_placeable(&self, account: AccountId, spec: &JobSpec) -> Result<(), ClientResponse> {
+    async fn check_placeable(
+        &self,
+        account: AccountId,
+        spec: &JobSpec,
+    ) -> Result<(), ClientResponse> {
         let needs = Needs {
             account,
             scope: spec.scope,
@@ -76,8 +85,10 @@ impl Coordinator {
         match placeable {
             None | Some(Ok(())) => Ok(()),
             Some(Err(obstacles)) => {
-                let reasons: Vec<_> =
-                    obstacles.iter().map(|obstacle| format!("{} nodes: {}", obstacle.nodes, obstacle.detail)).collect();
+                let reasons: Vec<_> = obstacles
+                    .iter()
+                    .map(|obstacle| format!("{} nodes: {}", obstacle.nodes, obstacle.detail))
+                    .collect();
                 Err(ClientResponse::rejected(RejectReason::NotPlaceable, reasons.join("; ")))
             }
         }

@@ -46,12 +46,15 @@ impl Coordinator {
         }
         // The same statement is the same request: asking again writes nothing.
         let command = Command::Enroll(request);
-        let Ok(request) = command.content_id() else { return EnrollResponse::Refused(RejectReason::TooLarge) };
+        let Ok(request) = command.content_id() else {
+            return EnrollResponse::Refused(RejectReason::TooLarge);
+        };
         let proposal = Proposal { request, command };
         match self.shared.consensus.propose(proposal).await {
-            Ok(Reply::Done { .. }) => {
-                self.decided(&from).await.unwrap_or(EnrollResponse::Pending { retry_after_ms: RETRY_AFTER_MS })
-            }
+            Ok(Reply::Done { .. }) => self
+                .decided(&from)
+                .await
+                .unwrap_or(EnrollResponse::Pending { retry_after_ms: RETRY_AFTER_MS }),
             Ok(Reply::Rejected(rejection)) => EnrollResponse::Refused(rejection.reason),
             Err(error) => {
                 tracing::warn!(node = %from, %error, "an enrolment could not be written");
@@ -72,9 +75,12 @@ impl Coordinator {
             Admission::Approved => {
                 let here = self.shared.context.net.local();
                 let addresses = self.shared.context.net.listen_addrs().await;
-                let addresses = addresses.iter().map(ToString::to_string).take(protocol::limits::ADDRESSES_MAX);
-                let coordinator =
-                    protocol::wire::enroll::NodeAddress { node: here, addresses: addresses.collect() };
+                let addresses =
+                    addresses.iter().map(ToString::to_string).take(protocol::limits::ADDRESSES_MAX);
+                let coordinator = protocol::wire::enroll::NodeAddress {
+                    node: here,
+                    addresses: addresses.collect(),
+                };
                 let roster = query::roster(records.as_ref()).ok()?;
                 Some(EnrollResponse::Admitted(Box::new(Membership {
                     genesis: (*self.shared.context.genesis).clone(),

@@ -75,8 +75,13 @@ impl Coordinator {
     /// # Errors
     ///
     /// If the records cannot be read.
-    pub fn start(context: Context, consensus: Arc<dyn Consensus>, worker: Option<Worker>) -> Result<Self, Damaged> {
-        let roster = read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
+    pub fn start(
+        context: Context,
+        consensus: Arc<dyn Consensus>,
+        worker: Option<Worker>,
+    ) -> Result<Self, Damaged> {
+        let roster =
+            read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
         let (roster, _) = watch::channel(Arc::new(roster));
         let results = Semaphore::new(RESULTS_MAX);
         let shared = Arc::new(Shared { context, consensus, worker, results, roster });
@@ -115,7 +120,9 @@ impl Coordinator {
                 let roster = (roster.version != roster_known).then(|| (*roster).clone());
                 HeartbeatResponse::Heard { lost, roster, fence }
             }
-            Ok(None) | Err(_) => HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader),
+            Ok(None) | Err(_) => {
+                HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader)
+            }
         }
     }
 
@@ -160,12 +167,17 @@ impl Shared {
     }
 
     /// Who has the blobs of a job: its submitter's machines, then this node.
-    fn providers(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<Vec<NodeId>, ReadError> {
+    fn providers(
+        &self,
+        records: &(dyn Records + Send + Sync),
+        job: JobId,
+    ) -> Result<Vec<NodeId>, ReadError> {
         let Some(view) = query::job(records, &job)? else { return Ok(Vec::new()) };
         let here = self.context.net.local();
         let roster = query::roster(records)?;
         let owners = roster.members.iter().filter(|(_, account, _)| *account == view.account);
-        let mut providers: Vec<_> = owners.map(|(node, ..)| *node).filter(|node| *node != here).take(7).collect();
+        let mut providers: Vec<_> =
+            owners.map(|(node, ..)| *node).filter(|node| *node != here).take(7).collect();
         providers.push(here);
         Ok(providers)
     }

@@ -46,7 +46,8 @@ impl Offers {
     /// A job is open. At most as many as the ledger allows are.
     pub(super) fn know(&mut self, job: JobId, terms: JobTerms) {
         let authorization = terms.authorization_hash();
-        let known = Known { terms: Arc::new(terms), authorization, providers: None, reduce_input: None };
+        let known =
+            Known { terms: Arc::new(terms), authorization, providers: None, reduce_input: None };
         self.jobs.insert(job, known);
     }
 

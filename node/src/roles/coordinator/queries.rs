@@ -16,7 +16,10 @@ use protocol::{
         client::{ClientResponse, Query},
         enroll::NodeAddress,
         manifest::OutputManifest,
-        view::{Answer, CoordinatorView, ExplainView, JobState, JobView, Liveness, MeshView, NodeView, TaskView},
+        view::{
+            Answer, CoordinatorView, ExplainView, JobState, JobView, Liveness, MeshView, NodeView,
+            TaskView,
+        },
     },
 };
 
@@ -50,7 +53,10 @@ impl Coordinator {
             }
             Err(Unanswered::Read(error)) => {
                 tracing::error!(error = %crate::app::chain(&error), "a question could not be answered");
-                ClientResponse::rejected(RejectReason::Internal, "the replicated state could not be read")
+                ClientResponse::rejected(
+                    RejectReason::Internal,
+                    "the replicated state could not be read",
+                )
             }
         }
     }
@@ -65,9 +71,15 @@ impl Coordinator {
                 self.complete_jobs(&mut jobs).await;
                 Answer::Jobs(jobs)
             }
-            Query::Job(job) | Query::Watch { job, .. } => Answer::Job(Box::new(self.job(records, job).await?)),
-            Query::JobPrefix(prefix) => Answer::JobIds(query::job_ids(records, &prefix, PREFIX_IDS_MAX)?),
-            Query::Tasks { job, from, limit } => Answer::Tasks(self.tasks(records, job, from, limit).await?),
+            Query::Job(job) | Query::Watch { job, .. } => {
+                Answer::Job(Box::new(self.job(records, job).await?))
+            }
+            Query::JobPrefix(prefix) => {
+                Answer::JobIds(query::job_ids(records, &prefix, PREFIX_IDS_MAX)?)
+            }
+            Query::Tasks { job, from, limit } => {
+                Answer::Tasks(self.tasks(records, job, from, limit).await?)
+            }
             Query::Explain(job) => Answer::Explain(self.explain(records, job).await?),
             Query::Nodes => Answer::Nodes(self.nodes(records).await?),
             Query::Balance(account) => Answer::Balance(query::balance(records, account)?),
@@ -78,7 +90,8 @@ impl Coordinator {
                 Answer::Receipts(query::receipts(records, job, account, after, limit)?)
             }
             Query::Receipt(receipt) => {
-                let proof = query::receipt_proof(records, receipt)?.ok_or(Unanswered::NotFound("receipt"))?;
+                let proof = query::receipt_proof(records, receipt)?
+                    .ok_or(Unanswered::NotFound("receipt"))?;
                 let mut proof = proof.sign(&self.shared.context.keys.node);
                 proof.output = self.output(&proof.item.output);
                 Answer::Receipt(Box::new(proof))
@@ -90,7 +103,8 @@ impl Coordinator {
     async fn mesh(&self, records: &(dyn Records + Send + Sync)) -> Result<MeshView, Unanswered> {
         let facts = query::mesh(records)?.ok_or(Unanswered::NotFound("mesh"))?;
         let status = self.shared.consensus.status();
-        let (tasks_queued, tasks_leased) = self.inspect(|dispatch, _| dispatch.totals()).await.unwrap_or_default();
+        let (tasks_queued, tasks_leased) =
+            self.inspect(|dispatch, _| dispatch.totals()).await.unwrap_or_default();
         let coordinators = status.members.iter().map(|member| CoordinatorView {
             node: member.node,
             voter: member.role == MemberRole::Voter,
@@ -114,7 +128,11 @@ impl Coordinator {
         })
     }
 
-    async fn job(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<JobView, Unanswered> {
+    async fn job(
+        &self,
+        records: &(dyn Records + Send + Sync),
+        job: JobId,
+    ) -> Result<JobView, Unanswered> {
         let mut views = vec![query::job(records, &job)?.ok_or(Unanswered::NotFound("job"))?];
         self.complete_jobs(&mut views).await;
         views.pop().ok_or(Unanswered::NotFound("job"))
@@ -122,13 +140,16 @@ impl Coordinator {
 
     /// Adds what only the leader knows.
     async fn complete_jobs(&self, jobs: &mut [JobView]) {
-        let open: Vec<_> = jobs.iter().filter(|job| !job.state.is_terminal()).map(|job| job.job).collect();
+        let open: Vec<_> =
+            jobs.iter().filter(|job| !job.state.is_terminal()).map(|job| job.job).collect();
         if open.is_empty() {
             return;
         }
         let infos = self
             .inspect(move |dispatch, _| {
-                open.iter().filter_map(|job| Some((*job, dispatch.job_info(job)?))).collect::<Vec<_>>()
+                open.iter()
+                    .filter_map(|job| Some((*job, dispatch.job_info(job)?)))
+                    .collect::<Vec<_>>()
             })
             .await
             .unwrap_or_default();
@@ -151,8 +172,11 @@ impl Coordinator {
         limit: u32,
     ) -> Result<Vec<TaskView>, Unanswered> {
         let rows = query::tasks(records, &job, from, limit)?.ok_or(Unanswered::NotFound("job"))?;
-        let open: BTreeSet<_> =
-            rows.iter().filter(|row| !row.view.state.is_terminal()).map(|row| row.view.task).collect();
+        let open: BTreeSet<_> = rows
+            .iter()
+            .filter(|row| !row.view.state.is_terminal())
+            .map(|row| row.view.task)
+            .collect();
         let infos = if open.is_empty() {
             None
         } else {
@@ -179,9 +203,14 @@ impl Coordinator {
         decode(&self.shared.context.blobs.get(hash).ok()??).ok()
     }
 
-    async fn explain(&self, records: &(dyn Records + Send + Sync), job: JobId) -> Result<ExplainView, Unanswered> {
+    async fn explain(
+        &self,
+        records: &(dyn Records + Send + Sync),
+        job: JobId,
+    ) -> Result<ExplainView, Unanswered> {
         let view = query::job(records, &job)?.ok_or(Unanswered::NotFound("job"))?;
-        let explained = self.inspect(move |dispatch, now| dispatch.explain(now, &job)).await.flatten();
+        let explained =
+            self.inspect(move |dispatch, now| dispatch.explain(now, &job)).await.flatten();
         Ok(explained.unwrap_or_else(|| ExplainView {
             job,
             state: view.state,
@@ -195,17 +224,23 @@ impl Coordinator {
         }))
     }
 
-    async fn nodes(&self, records: &(dyn Records + Send + Sync)) -> Result<Vec<NodeView>, Unanswered> {
+    async fn nodes(
+        &self,
+        records: &(dyn Records + Send + Sync),
+    ) -> Result<Vec<NodeView>, Unanswered> {
         let mut nodes = query::nodes(records)?;
         let ids: Vec<_> = nodes.iter().map(|node| node.node).collect();
         let infos = self
-            .inspect(move |dispatch, now| ids.iter().map(|node| dispatch.node_info(now, node)).collect::<Vec<_>>())
+            .inspect(move |dispatch, now| {
+                ids.iter().map(|node| dispatch.node_info(now, node)).collect::<Vec<_>>()
+            })
             .await
             .unwrap_or_default();
         let rtts = self.shared.context.net.peers().await;
         let now = self.shared.context.clock.now();
         for (node, info) in nodes.iter_mut().zip(infos) {
-            node.rtt_us = rtts.iter().find(|peer| peer.node == node.node).and_then(|peer| peer.rtt_us);
+            node.rtt_us =
+                rtts.iter().find(|peer| peer.node == node.node).and_then(|peer| peer.rtt_us);
             let Some(info) = info else { continue };
             node.liveness = info.liveness;
             node.condition = info.condition;
@@ -223,7 +258,11 @@ impl Coordinator {
 
     async fn addresses(&self, nodes: &[NodeId]) -> Vec<NodeAddress> {
         let peers = self.shared.context.net.peers().await;
-        peers.iter().filter(|peer| nodes.contains(&peer.node)).map(crate::net::PeerInfo::node_address).collect()
+        peers
+            .iter()
+            .filter(|peer| nodes.contains(&peer.node))
+            .map(crate::net::PeerInfo::node_address)
+            .collect()
     }
 }
 
@@ -251,7 +290,10 @@ fn fitting(mut answer: Answer) -> ClientResponse {
             | Answer::Addresses(_) => false,
         };
         if !shortened {
-            return ClientResponse::rejected(RejectReason::TooLarge, "the answer does not fit in a message");
+            return ClientResponse::rejected(
+                RejectReason::TooLarge,
+                "the answer does not fit in a message",
+            );
         }
     }
 }

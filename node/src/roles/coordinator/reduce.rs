@@ -6,7 +6,9 @@ use protocol::{
     ids::{Hash, JobId, TaskIndex},
     limits::LIST_ITEMS_MAX,
     wire::{
-        manifest::{BlobRef, InputFile, InputManifest, InputPage, InputSource, OutputManifest, TaskInput},
+        manifest::{
+            BlobRef, InputFile, InputManifest, InputPage, InputSource, OutputManifest, TaskInput,
+        },
         view::TaskState,
     },
 };

@@ -71,7 +71,11 @@ impl Coordinator {
         }
     }
 
-    async fn settle(&self, from: NodeId, request: ResultRequest) -> Result<ResultResponse, ReadError> {
+    async fn settle(
+        &self,
+        from: NodeId,
+        request: ResultRequest,
+    ) -> Result<ResultResponse, ReadError> {
         let Ok(_permit) = self.shared.results.acquire().await else {
             return Ok(ResultResponse::Retry(RejectReason::NoLeader));
         };
@@ -90,7 +94,12 @@ impl Coordinator {
             .map(|item| Reported {
                 task: item.task,
                 outcome: item.outcome,
-                millis: item.finished.saturating_since(item.started).as_millis().try_into().unwrap_or(u64::MAX),
+                millis: item
+                    .finished
+                    .saturating_since(item.started)
+                    .as_millis()
+                    .try_into()
+                    .unwrap_or(u64::MAX),
             })
             .collect();
         let (reply, decision) = oneshot::channel();
@@ -132,7 +141,8 @@ impl Coordinator {
                 && output.len() == item.output_bytes
                 && output.len() <= terms.spec.limits.output_bytes
         };
-        let all_fit = outputs.len() == receipts.items().len() && receipts.items().iter().zip(outputs).all(fits);
+        let all_fit = outputs.len() == receipts.items().len()
+            && receipts.items().iter().zip(outputs).all(fits);
         Ok(if all_fit { Ok(()) } else { Err(RejectReason::Invalid) })
     }
 
@@ -147,7 +157,8 @@ impl Coordinator {
         let job = receipts.header().job;
         self.keep_outputs(from, job, outputs, inline).await.map_err(ResultResponse::Retry)?;
         let command = Command::Settle { receipts: Box::new(receipts.into_batch()), retried };
-        let request = command.content_id().map_err(|_| ResultResponse::Refused(RejectReason::TooLarge))?;
+        let request =
+            command.content_id().map_err(|_| ResultResponse::Refused(RejectReason::TooLarge))?;
         match self.shared.consensus.propose(Proposal { request, command }).await {
             Ok(Reply::Done { .. }) => Ok(()),
             Ok(Reply::Rejected(rejection)) => {
@@ -155,7 +166,9 @@ impl Coordinator {
                 // For ever: the same results would be refused again.
                 Err(ResultResponse::Refused(rejection.reason))
             }
-            Err(ProposeError::TooLarge { .. }) => Err(ResultResponse::Refused(RejectReason::TooLarge)),
+            Err(ProposeError::TooLarge { .. }) => {
+                Err(ResultResponse::Refused(RejectReason::TooLarge))
+            }
             Err(error) => {
                 tracing::warn!(%job, %error, "results could not be settled");
                 Err(ResultResponse::Retry(RejectReason::NoLeader))
@@ -180,7 +193,8 @@ impl Coordinator {
             .filter(|(hash, _)| described.contains(hash))
             .collect();
         let manifests: Vec<Vec<u8>> = outputs.iter().map(encode).collect();
-        let missing: Vec<_> = described.iter().copied().filter(|hash| !inline.contains_key(hash)).collect();
+        let missing: Vec<_> =
+            described.iter().copied().filter(|hash| !inline.contains_key(hash)).collect();
         if let Err(error) = blobs::obtain(&context.blobs, &context.net, &[from], missing).await {
             tracing::warn!(%job, worker = %from, error = %crate::app::chain(&error), "outputs could not be fetched");
             return Err(RejectReason::NotFound);

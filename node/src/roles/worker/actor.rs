@@ -152,7 +152,8 @@ impl Actor {
                 Ok((id, fence)) => {
                     self.offers_made = self.offers_made.saturating_add(1);
                     let lease = Box::new(offer.batch.clone());
-                    self.offers.insert(self.offers_made, Offer { offer: *offer, reply: Some(reply) });
+                    self.offers
+                        .insert(self.offers_made, Offer { offer: *offer, reply: Some(reply) });
                     Some(Input::Offered { offer: self.offers_made, from, lease, fence, id })
                 }
             },
@@ -163,7 +164,11 @@ impl Actor {
         if *self.leader.borrow() != Some(from) {
             return Err(RejectReason::NotLeader);
         }
-        let batch = offer.batch.clone().verify(&self.context.mesh).map_err(|_| RejectReason::BadSignature)?;
+        let batch = offer
+            .batch
+            .clone()
+            .verify(&self.context.mesh)
+            .map_err(|_| RejectReason::BadSignature)?;
         let header = batch.header();
         if *batch.signer() != from.0 || header.worker != self.context.net.local() {
             return Err(RejectReason::BadSignature);
@@ -180,7 +185,9 @@ impl Actor {
     fn perform(&mut self, output: Output) {
         match output {
             Output::Answer(offer, response) => {
-                if let Some(reply) = self.offers.get_mut(&offer).and_then(|offer| offer.reply.take()) {
+                if let Some(reply) =
+                    self.offers.get_mut(&offer).and_then(|offer| offer.reply.take())
+                {
                     drop(reply.send(response));
                 }
                 if matches!(response, LeaseResponse::Refused(_)) {
@@ -191,7 +198,12 @@ impl Actor {
                 let Some(Offer { offer, .. }) = self.offers.remove(&offer) else { return };
                 let token = self.context.stop.child_token();
                 self.running.insert(lease, token.clone());
-                let run = LeaseRun::new(self.context.clone(), self.parts.clone(), self.handle.clone(), offer);
+                let run = LeaseRun::new(
+                    self.context.clone(),
+                    self.parts.clone(),
+                    self.handle.clone(),
+                    offer,
+                );
                 self.context.tasks.spawn(run.run(lease, token));
             }
             Output::Stop(lease) => {

@@ -81,7 +81,8 @@ impl Inputs {
 
     /// Fetches everything that these inputs refer to, in one go.
     pub(super) async fn fetch(&self, inputs: &[(TaskIndex, TaskInput)]) -> Result<(), InputError> {
-        let blobs: Vec<_> = inputs.iter().flat_map(|(_, input)| input.blobs()).map(|blob| blob.hash).collect();
+        let blobs: Vec<_> =
+            inputs.iter().flat_map(|(_, input)| input.blobs()).map(|blob| blob.hash).collect();
         self.obtain(blobs).await
     }
 
@@ -93,7 +94,10 @@ impl Inputs {
         }
     }
 
-    async fn obtain(&self, wanted: impl IntoIterator<Item = Hash> + Send) -> Result<(), InputError> {
+    async fn obtain(
+        &self,
+        wanted: impl IntoIterator<Item = Hash> + Send,
+    ) -> Result<(), InputError> {
         let Context { blobs, net, .. } = &self.context;
         Ok(blobs::obtain(blobs, net, &self.providers, wanted).await?)
     }

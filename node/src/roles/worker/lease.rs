@@ -59,7 +59,12 @@ pub(super) struct LeaseRun {
 }
 
 impl LeaseRun {
-    pub(super) fn new(context: Context, parts: Arc<Parts>, handle: Worker, offer: LeaseOffer) -> Self {
+    pub(super) fn new(
+        context: Context,
+        parts: Arc<Parts>,
+        handle: Worker,
+        offer: LeaseOffer,
+    ) -> Self {
         let inputs = Inputs::new(context.clone(), &offer);
         let handed_over = context.clock.now();
         Self { context, parts, handle, offer, inputs, collected: Collected::default(), handed_over }
@@ -96,8 +101,10 @@ impl LeaseRun {
                 }
                 ahead.push((item, input));
             }
-            let described: Vec<_> =
-                ahead.iter().filter_map(|(item, input)| Some((item.task, input.as_ref().ok()?.clone()))).collect();
+            let described: Vec<_> = ahead
+                .iter()
+                .filter_map(|(item, input)| Some((item.task, input.as_ref().ok()?.clone())))
+                .collect();
             if let Err(error) = self.inputs.fetch(&described).await {
                 tracing::debug!(error = %crate::app::chain(&error), "not all inputs could be fetched ahead");
             }
@@ -111,7 +118,9 @@ impl LeaseRun {
     /// The module of the lease: the reducing task has its own.
     fn module(&self) -> Hash {
         match self.offer.spec.reduce_task() {
-            Some((task, module)) if self.offer.batch.items.iter().any(|item| item.task == task) => module,
+            Some((task, module)) if self.offer.batch.items.iter().any(|item| item.task == task) => {
+                module
+            }
             _ => self.offer.spec.module,
         }
     }
@@ -124,7 +133,9 @@ impl LeaseRun {
     ) -> Result<(), super::OutboxError> {
         let started = NodeClock::wall();
         let (input_hash, done) = match (input, source) {
-            (Ok(input), Ok(source)) => (input_hash(&input), self.execute(item.task, &input, source.clone()).await),
+            (Ok(input), Ok(source)) => {
+                (input_hash(&input), self.execute(item.task, &input, source.clone()).await)
+            }
             (Err(error), _) => (Hash([0; 32]), missing(&error)),
             (Ok(input), Err(error)) => (input_hash(&input), missing(error)),
         };
@@ -148,8 +159,8 @@ impl LeaseRun {
         let lease = self.lease_id();
         let _stopped = self.handle.requests.send(Request::Progress(lease, 1)).await;
         let now = self.context.clock.now();
-        let full =
-            self.collected.bytes >= HAND_OVER_BYTES || self.collected.items.len() >= BATCH_ITEMS_MAX;
+        let full = self.collected.bytes >= HAND_OVER_BYTES
+            || self.collected.items.len() >= BATCH_ITEMS_MAX;
         let last = self.offer.batch.items.last().is_some_and(|last| last.task == item.task);
         if (full || now.saturating_since(self.handed_over) >= HAND_OVER_EVERY) && !last {
             self.hand_over(lease).await?;
@@ -179,7 +190,10 @@ impl LeaseRun {
             vec!["reduce".to_owned()]
         } else {
             let path = input.path().unwrap_or_default();
-            spec.args.iter().map(|arg| if arg == "{}" { path.clone() } else { arg.replace("{}", &path) }).collect()
+            spec.args
+                .iter()
+                .map(|arg| if arg == "{}" { path.clone() } else { arg.replace("{}", &path) })
+                .collect()
         };
         let job = self.job();
         let run = TaskRun {
@@ -198,7 +212,10 @@ impl LeaseRun {
 
     /// Stores what a task put out, and describes it. What cannot be described in a message counts as too large.
     fn keep(&mut self, done: TaskDone) -> Result<(TaskDone, OutputManifest), super::OutboxError> {
-        let files = done.files.iter().map(|(path, content)| OutputFile { path: path.clone(), blob: BlobRef::to(content) });
+        let files = done
+            .files
+            .iter()
+            .map(|(path, content)| OutputFile { path: path.clone(), blob: BlobRef::to(content) });
         let output = OutputManifest {
             stdout: BlobRef::to(&done.stdout),
             stderr: BlobRef::to(&done.stderr),
@@ -251,7 +268,8 @@ impl LeaseRun {
             profile: self.offer.spec.profile,
             commitment: Commitment::to(&collected.items),
         };
-        let receipts = Batch::sign(&header, collected.items, self.context.mesh, &self.context.keys.node);
+        let receipts =
+            Batch::sign(&header, collected.items, self.context.mesh, &self.context.keys.node);
         let results = ResultRequest {
             receipts,
             outputs: collected.outputs,

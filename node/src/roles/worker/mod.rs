@@ -21,8 +21,8 @@ use protocol::{
 use sandbox::pool::Pool;
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::outbox::{Outbox, OutboxError};
 use self::actor::{Actor, Request};
+pub use self::outbox::{Outbox, OutboxError};
 use super::{Context, leader::Leader};
 
 /// Requests that may wait for the actor.
@@ -70,7 +70,12 @@ impl Worker {
     /// The leader hands out or withdraws work.
     pub async fn lease(&self, from: NodeId, request: LeaseRequest) -> LeaseResponse {
         let (reply, answer) = oneshot::channel();
-        if self.requests.send(Request::Lease { from, request: Box::new(request), reply }).await.is_err() {
+        if self
+            .requests
+            .send(Request::Lease { from, request: Box::new(request), reply })
+            .await
+            .is_err()
+        {
             return LeaseResponse::Refused(RejectReason::Draining);
         }
         answer.await.unwrap_or(LeaseResponse::Refused(RejectReason::Draining))

@@ -99,7 +99,8 @@ impl Outbox {
         let name = self.inner.next.fetch_add(1, Ordering::Relaxed);
         let path = self.path(name);
         let temporary = path.with_extension("tmp");
-        let written = fs::write(&temporary, encode(results)).and_then(|()| fs::rename(&temporary, &path));
+        let written =
+            fs::write(&temporary, encode(results)).and_then(|()| fs::rename(&temporary, &path));
         written.map_err(|source| OutboxError::File { path, source })?;
         let _stopped = self.inner.added.send(name).await;
         Ok(())
@@ -164,7 +165,9 @@ async fn deliver_one(outbox: &Outbox, leader: &Leader, name: u64) {
                 tracing::debug!(%reason, "results are not wanted");
                 return outbox.remove(name);
             }
-            Ok(ResultResponse::Retry(reason)) => tracing::debug!(%reason, "results are not taken yet"),
+            Ok(ResultResponse::Retry(reason)) => {
+                tracing::debug!(%reason, "results are not taken yet")
+            }
             Err(error) => tracing::debug!(%error, "results could not be delivered"),
         }
         let _either = tokio::time::timeout(delay, changed.changed()).await;
