@@ -31,29 +31,31 @@ pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
 /// Numbers the request and finishes its answer.
 pub(super) async fn finish(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let what = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
     let status = response.status().as_u16();
-    let mut response = match problem_of(&response) {
+    let problem = problem_of(&response);
+    let code = problem.as_ref().map(|problem| problem.code.code());
+    tracing::debug!(request = id, what, status, code, "request answered");
+    let mut response = match problem {
         Some(problem) => {
-            // What clients do wrong, and what passes by itself, is theirs to see.
-            if problem.code == ErrorCode::Internal {
-                tracing::warn!(request = id, %method, path, status, %problem, "request failed");
-            } else {
-                tracing::debug!(request = id, %method, path, status, %problem, "request refused");
-            }
+            log_problem(&id, &what, &problem);
             with_body(response, problem, &id)
         }
-        None => {
-            tracing::debug!(request = id, %method, path, status, "request answered");
-            response
-        }
+        None => response,
     };
     set_headers(response.headers_mut());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// What clients do wrong, and what passes by itself, is theirs to see.
+fn log_problem(id: &str, what: &str, problem: &Problem) {
+    if problem.code == ErrorCode::Internal {
+        tracing::warn!(request = id, what, %problem, "request failed");
+    }
 }
 
 /// The id that the client chose, if it is a harmless one; else a new one.
