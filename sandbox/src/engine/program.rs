@@ -89,7 +89,7 @@ impl Program {
     ///
     /// # Safety
     ///
-    /// `artifact` becomes native code: it must be what [`super::compile`] gave on this machine for a module with
+    /// `artifact` becomes native code: it must be what [`super::compile()`] gave on this machine for a module with
     /// these facts, unchanged.
     #[expect(unsafe_code, reason = "loads native code; the caller vouches for it")]
     pub unsafe fn load(artifact: Vec<u8>, facts: Facts) -> Result<Self, LoadError> {
