@@ -99,22 +99,22 @@ fn indent(text: &str, by: &str) -> String {
 }
 
 /// What the operating system says, without the number that Rust adds.
-fn sentence(error: &io::Error) -> String {
+fn sentence(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// An error and what caused it, in one line.
+/// An error and what caused it, in one line. Causes that say nothing new, as those of libraries that print their
+/// own causes, are left out.
 fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = sentence(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = match cause.downcast_ref::<io::Error>() {
-            Some(error) => sentence(error),
-            None => cause.to_string(),
-        };
-        text.push_str(": ");
-        text.push_str(&cause_text);
+        let said = sentence(cause);
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
         source = cause.source();
     }
     text
@@ -162,7 +162,7 @@ impl From<ConfigError> for CliError {
 impl From<AppError> for CliError {
     fn from(error: AppError) -> Self {
         let detail = chain(&error);
-        if causes(&error).any(|cause| cause.kind() == io::ErrorKind::AddrInUse) {
+        if is_port_in_use(&error, &detail) {
             return Self::new(ErrorCode::PortInUse, detail);
         }
         match error {
@@ -186,17 +186,20 @@ impl From<AppError> for CliError {
     }
 }
 
-/// The errors of the operating system among the causes of an error, also those that wrap one another.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a io::Error> {
-    std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        match error.downcast_ref::<io::Error>() {
-            // `io::Error::source` skips the error that it wraps.
-            Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
-            None => error.source(),
+/// Whether a port that was asked for is taken. libp2p wraps the error of the operating system so that only its text
+/// can be seen from outside.
+fn is_port_in_use(error: &(dyn Error + 'static), text: &str) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+        {
+            return true;
         }
-    })
-    .filter_map(|error| error.downcast_ref::<io::Error>())
+        cause = error.source();
+    }
+    text.contains("Address already in use")
 }
 
 #[cfg(test)]
@@ -228,9 +231,11 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("listening failed")]
         struct Listening(#[source] io::Error);
-        let inner = io::Error::from(io::ErrorKind::AddrInUse);
-        let outer = Listening(io::Error::other(Listening(inner)));
-        assert!(causes(&outer).any(|cause| cause.kind() == io::ErrorKind::AddrInUse));
-        assert_eq!(chain(&outer), "listening failed: listening failed: address in use");
+        let error = Listening(io::Error::from_raw_os_error(98));
+        let text = chain(&error);
+        assert_eq!(text, "listening failed: Address already in use");
+        assert!(is_port_in_use(&error, ""));
+        assert!(is_port_in_use(&Listening(io::Error::other(text.clone())), &text));
+        assert!(!is_port_in_use(&Listening(io::Error::from_raw_os_error(13)), ""));
     }
 }
