@@ -52,15 +52,21 @@ impl Router {
                 Inbound::Advert { from, bytes, judge } => {
                     let (verdict, news) = self.judge(member.as_ref(), from, &bytes);
                     judge.say(verdict);
-                    if let (Some(member), Some(advert)) = (member, news) {
-                        if let Some(here) = member.leader.here() {
-                            here.advert(advert).await;
-                        }
+                    if let (Some(member), Some(advert)) = (member, news)
+                        && let Some(here) = member.leader.here()
+                    {
+                        here.advert(advert).await;
                     }
                 }
                 Inbound::PeerConnected(node) => connection(member, node, true).await,
                 Inbound::PeerDisconnected(node) => connection(member, node, false).await,
-                next => {
+                next @ (Inbound::Hello { .. }
+                | Inbound::Enroll { .. }
+                | Inbound::Heartbeat { .. }
+                | Inbound::Lease { .. }
+                | Inbound::Result { .. }
+                | Inbound::Client { .. }
+                | Inbound::BlobStream { .. }) => {
                     let blobs = self.blobs.clone();
                     let stop = self.stop.clone();
                     self.tasks.spawn(async move {

@@ -98,22 +98,19 @@ impl Base {
             None
         };
         let leader = Leader::new(self.net.clone(), coordinator.clone());
-        self.follow(&context, &leader, coordinator.as_ref(), mesh, &membership).await;
-        self.start_worker(&context, worker, &leader, slots, mesh, membership.clone()).map(
-            |worker| {
-                let submitter = Submitter::new(context.clone(), leader.clone());
-                let consensus =
-                    coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
-                let member = Member {
-                    context,
-                    leader,
-                    submitter,
-                    worker: Some(worker),
-                    mesh_name: genesis.name.clone(),
-                };
-                Started { member, consensus }
-            },
-        )
+        self.follow(&context, &leader, coordinator.as_ref(), &membership).await;
+        self.start_worker(&context, worker, &leader, membership.clone()).map(|worker| {
+            let submitter = Submitter::new(context.clone(), leader.clone());
+            let consensus = coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
+            let member = Member {
+                context,
+                leader,
+                submitter,
+                worker: Some(worker),
+                mesh_name: genesis.name.clone(),
+            };
+            Started { member, consensus }
+        })
     }
 
     fn start_worker(
@@ -121,10 +118,10 @@ impl Base {
         context: &Context,
         worker: worker::Unstarted,
         leader: &Leader,
-        slots: u16,
-        mesh: MeshId,
         membership: Membership,
     ) -> Result<Worker, AppError> {
+        let mesh = context.mesh;
+        let slots = handle_slots(&worker);
         let dir = self.options.home.mesh_dir(&mesh).join("outbox");
         let outbox = Outbox::open(&dir).map_err(AppError::Outbox)?;
         let (roster, changed) = watch::channel(None);
@@ -186,9 +183,9 @@ impl Base {
         context: &Context,
         leader: &Leader,
         coordinator: Option<&Coordinator>,
-        mesh: MeshId,
         membership: &Membership,
     ) {
+        let mesh = context.mesh;
         let members: BTreeSet<NodeId> = match coordinator {
             Some(coordinator) => coordinator.roster().borrow().members.iter().copied().collect(),
             None => membership.members.iter().copied().collect(),
@@ -211,6 +208,11 @@ impl Base {
             }
         }
     }
+}
+
+/// The slots that a worker was made with.
+fn handle_slots(worker: &worker::Unstarted) -> u16 {
+    worker.handle().slots().borrow().0
 }
 
 async fn follow_leadership(coordinator: Coordinator, leader: Leader) {

@@ -60,24 +60,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     let mut net_task = tokio::task::JoinSet::new();
     net_task.spawn(task.run(net_stop.clone()));
 
-    let quota = options.config.blobs_bytes_max;
-    let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall)
-        .map_err(AppError::Blobs)?;
-    let host = Host::look(&options.config, Isolation::C);
-    let (pool, isolation) = sandbox_pool(&options, host.slots).await?;
-    let host = Host { isolation, ..host };
-    tasks.spawn(retire_runners(pool.clone(), stop.clone()));
-    let base = Base {
-        options: options.clone(),
-        net: handle,
-        blobs,
-        pool,
-        host,
-        clock,
-        tasks: tasks.clone(),
-        stop: stop.clone(),
-    };
-
+    let base = prepare(&options, handle, clock, &tasks, &stop).await?;
     let (standing, standing_seen) = watch::channel(Standing::Waiting);
     let listeners = api::bind(&options).await.map_err(AppError::Api)?;
     let url = listeners.url();
@@ -95,15 +78,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     tasks.spawn(router.run(inbound));
     tasks.spawn(remember_peers(base.clone()));
 
-    let founded = membership::load(&options)?;
-    let started = match founded {
-        Some((mesh, membership)) => Some(base.start(mesh, membership).await?),
-        None if options.config.bootstrap.is_empty() => {
-            let (mesh, membership) = may_found(&options)?;
-            Some(base.start(mesh, membership).await?)
-        }
-        None => None,
-    };
+    let started = start_known(&base).await?;
     if let Some(started) = &started {
         standing.send_replace(Standing::Member(Box::new(started.member.clone())));
     }
@@ -122,18 +97,61 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     }
     let reason = wait_for_end(&end, &stop, consensus.as_ref(), &mut net_task, &mut serving).await;
     drain(&joined, &options, &end).await;
-    stop.cancel();
-    tasks.close();
-    if tokio::time::timeout(END_WITHIN, tasks.wait()).await.is_err() {
+    wind_down(&base, consensus).await;
+    net_stop.cancel();
+    let _ended = tokio::time::timeout(END_WITHIN, net_task.join_all()).await;
+    let _removed = std::fs::remove_file(options.home.socket());
+    reason
+}
+
+/// What a node has before it is a member.
+async fn prepare(
+    options: &Arc<UpOptions>,
+    net: net::NetHandle,
+    clock: NodeClock,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Base, AppError> {
+    let quota = options.config.blobs_bytes_max;
+    let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall)
+        .map_err(AppError::Blobs)?;
+    let host = Host::look(&options.config, Isolation::C);
+    let (pool, isolation) = sandbox_pool(options, host.slots).await?;
+    tasks.spawn(retire_runners(pool.clone(), stop.clone()));
+    Ok(Base {
+        options: options.clone(),
+        net,
+        blobs,
+        pool,
+        host: Host { isolation, ..host },
+        clock,
+        tasks: tasks.clone(),
+        stop: stop.clone(),
+    })
+}
+
+/// Starts in the mesh that this node is in, or founds one; `None` if it is to ask another first.
+async fn start_known(base: &Base) -> Result<Option<Started>, AppError> {
+    match membership::load(&base.options)? {
+        Some((mesh, membership)) => base.start(mesh, membership).await.map(Some),
+        None if base.options.config.bootstrap.is_empty() => {
+            let (mesh, membership) = may_found(&base.options)?;
+            base.start(mesh, membership).await.map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+/// Ends everything but the network, so that what is answered last still gets out.
+async fn wind_down(base: &Base, consensus: Option<Arc<dyn ledger::replica::Consensus>>) {
+    base.stop.cancel();
+    base.tasks.close();
+    if tokio::time::timeout(END_WITHIN, base.tasks.wait()).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
     if let Some(consensus) = consensus {
         consensus.shutdown().await;
     }
-    net_stop.cancel();
-    let _ended = tokio::time::timeout(END_WITHIN, net_task.join_all()).await;
-    let _removed = std::fs::remove_file(options.home.socket());
-    reason
 }
 
 /// Listens where it was asked to; where nobody asked and the port is taken, on a free one.
@@ -166,15 +184,15 @@ fn bootstrap(options: &UpOptions) -> Result<Vec<Multiaddr>, AppError> {
 }
 
 /// Where tasks run, and how well guests are isolated there: measured, not assumed.
-async fn sandbox_pool(
-    options: &UpOptions,
-    slots: u16,
-) -> Result<(Arc<Pool>, Isolation), AppError> {
+async fn sandbox_pool(options: &UpOptions, slots: u16) -> Result<(Arc<Pool>, Isolation), AppError> {
     let runner = pool::find_runner().map_err(AppError::Sandbox)?;
     let config = pool::Config::new(runner, options.home.artifacts_dir(), slots);
     let pool = Pool::new(config).map_err(AppError::Sandbox)?;
     let isolation = pool.isolation().await.unwrap_or_else(|error| {
-        tracing::warn!(error, "the isolation of guests could not be measured: the lowest grade is assumed");
+        tracing::warn!(
+            error,
+            "the isolation of guests could not be measured: the lowest grade is assumed"
+        );
         Isolation::C
     });
     Ok((Arc::new(pool), isolation))
@@ -327,10 +345,10 @@ async fn remember_peers(base: Base) {
         let peers = base.net.peers().await;
         let members: Vec<_> =
             peers.iter().filter(|peer| peer.member).map(net::PeerInfo::node_address).collect();
-        if !members.is_empty() {
-            if let Err(error) = remember::save(&base.options.home.peers_file(), &members) {
-                tracing::warn!(error = %super::chain(&error), "remembered peers cannot be kept");
-            }
+        if !members.is_empty()
+            && let Err(error) = remember::save(&base.options.home.peers_file(), &members)
+        {
+            tracing::warn!(error = %super::chain(&error), "remembered peers cannot be kept");
         }
         if last {
             return;

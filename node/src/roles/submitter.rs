@@ -83,10 +83,10 @@ impl Submitter {
     ///
     /// See [`ask`](Self::ask).
     pub async fn mesh(&self) -> Result<MeshView, Problem> {
-        match self.ask(Query::Mesh).await? {
-            Answer::Mesh(mesh) => Ok(mesh),
-            _ => Err(unexpected()),
-        }
+        let Answer::Mesh(mesh) = self.ask(Query::Mesh).await? else {
+            return Err(unexpected());
+        };
+        Ok(mesh)
     }
 
     /// One job.
@@ -95,17 +95,19 @@ impl Submitter {
     ///
     /// See [`ask`](Self::ask).
     pub async fn job(&self, job: JobId) -> Result<JobView, Problem> {
-        match self.ask(Query::Job(job)).await? {
-            Answer::Job(job) => Ok(*job),
-            _ => Err(unexpected()),
-        }
+        let Answer::Job(job) = self.ask(Query::Job(job)).await? else {
+            return Err(unexpected());
+        };
+        Ok(*job)
     }
 
     async fn available(&self) -> Result<Credits, Problem> {
-        match self.ask(Query::Balance(self.context.keys.owner.account())).await? {
-            Answer::Balance(balance) => Ok(balance.available),
-            _ => Err(unexpected()),
-        }
+        let Answer::Balance(balance) =
+            self.ask(Query::Balance(self.context.keys.owner.account())).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(balance.available)
     }
 
     /// Signs for a job and submits it. The same id with the same content is the same job.
@@ -167,9 +169,8 @@ impl Submitter {
         let spec = request.spec(sandbox::PROFILE)?;
         let mesh = self.mesh().await?;
         let available = self.available().await?;
-        let nodes = match self.ask(Query::Nodes).await? {
-            Answer::Nodes(nodes) => nodes,
-            _ => return Err(unexpected()),
+        let Answer::Nodes(nodes) = self.ask(Query::Nodes).await? else {
+            return Err(unexpected());
         };
         let able = nodes.iter().filter(|node| {
             node.advert.as_ref().is_some_and(|advert| {

@@ -38,7 +38,7 @@ impl NodeApi {
         }
     }
 
-    pub(super) async fn length_of(&self, blob: Hash) -> Answer<u64> {
+    pub(super) fn length_of(&self, blob: Hash) -> Answer<u64> {
         let found = self.blobs.open_content(&blob).map_err(|error| storage(&error))?;
         let found = found
             .ok_or_else(|| Problem::new(ErrorCode::NotFound, format!("{blob} is not here")))?;

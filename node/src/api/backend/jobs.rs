@@ -42,19 +42,18 @@ impl NodeApi {
     }
 
     async fn job_views(&self, query: JobsQuery, after: Option<JobId>) -> Answer<Vec<JobView>> {
-        match self.ask(Query::Jobs { account: query.account, after, limit: query.limit }).await? {
-            view::Answer::Jobs(jobs) => Ok(jobs),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Jobs(jobs) =
+            self.ask(Query::Jobs { account: query.account, after, limit: query.limit }).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(jobs)
     }
 
     pub(super) async fn find(&self, job: &JobRef) -> Answer<JobId> {
         let of_prefix = match job {
             JobRef::Id(id) => return Ok(*id),
-            JobRef::Prefix(prefix) => match self.ask(Query::JobPrefix(prefix.clone())).await? {
-                view::Answer::JobIds(ids) => ids,
-                _ => return Err(unexpected()),
-            },
+            JobRef::Prefix(prefix) => self.ids_with(prefix).await?,
             JobRef::Name(_) => Vec::new(),
         };
         let newest = if of_prefix.is_empty() {
@@ -66,11 +65,18 @@ impl NodeApi {
         job.choose(&of_prefix, &newest)
     }
 
+    async fn ids_with(&self, prefix: &str) -> Answer<Vec<JobId>> {
+        let view::Answer::JobIds(ids) = self.ask(Query::JobPrefix(prefix.to_owned())).await? else {
+            return Err(unexpected());
+        };
+        Ok(ids)
+    }
+
     async fn job_view(&self, job: JobId) -> Answer<JobView> {
-        match self.ask(Query::Job(job)).await? {
-            view::Answer::Job(job) => Ok(*job),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Job(job) = self.ask(Query::Job(job)).await? else {
+            return Err(unexpected());
+        };
+        Ok(*job)
     }
 
     pub(super) async fn show_job(&self, job: JobId) -> Answer<Job> {
@@ -87,9 +93,8 @@ impl NodeApi {
                 after: receipts.last().copied(),
                 limit: LIST_ITEMS_MAX,
             };
-            let page = match self.ask(query).await? {
-                view::Answer::Receipts(page) => page,
-                _ => return Err(unexpected()),
+            let view::Answer::Receipts(page) = self.ask(query).await? else {
+                return Err(unexpected());
             };
             if page.is_empty() {
                 break;
@@ -102,10 +107,10 @@ impl NodeApi {
     pub(super) async fn watch(&self, job: JobId, version: u64, wait: Duration) -> Answer<Job> {
         let watching = async {
             loop {
-                let view = match self.ask(Query::Watch { job, version }).await? {
-                    view::Answer::Job(view) => *view,
-                    _ => return Err(unexpected()),
+                let view::Answer::Job(view) = self.ask(Query::Watch { job, version }).await? else {
+                    return Err(unexpected());
                 };
+                let view = *view;
                 if view.version != version || view.state.is_terminal() {
                     return Ok(view);
                 }
@@ -133,9 +138,8 @@ impl NodeApi {
                 from: page.from.0.saturating_add(had),
                 limit: page.limit.saturating_sub(had).min(LIST_ITEMS_MAX),
             };
-            let more = match self.ask(query).await? {
-                view::Answer::Tasks(more) => more,
-                _ => return Err(unexpected()),
+            let view::Answer::Tasks(more) = self.ask(query).await? else {
+                return Err(unexpected());
             };
             if more.is_empty() {
                 break;

@@ -182,10 +182,12 @@ impl Backend for NodeApi {
     }
 
     async fn explain(&self, job: JobId) -> Answer<Explain> {
-        match self.ask(protocol::wire::client::Query::Explain(job)).await? {
-            view::Answer::Explain(explained) => Ok(Explain::from(&explained)),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Explain(explained) =
+            self.ask(protocol::wire::client::Query::Explain(job)).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(Explain::from(&explained))
     }
 
     async fn log(&self, job: JobId, task: TaskIndex, log: Log) -> Answer<Content> {
@@ -197,7 +199,7 @@ impl Backend for NodeApi {
     }
 
     async fn head_blob(&self, blob: Hash) -> Answer<u64> {
-        self.length_of(blob).await
+        self.length_of(blob)
     }
 
     async fn get_blob(&self, blob: Hash) -> Answer<Content> {

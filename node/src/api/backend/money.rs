@@ -14,10 +14,10 @@ use super::{NodeApi, unexpected};
 
 impl NodeApi {
     pub(super) async fn show_balance(&self, account: AccountId) -> Answer<Balance> {
-        match self.ask(Query::Balance(account)).await? {
-            view::Answer::Balance(balance) => Ok(Balance::from(&balance)),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Balance(balance) = self.ask(Query::Balance(account)).await? else {
+            return Err(unexpected());
+        };
+        Ok(Balance::from(&balance))
     }
 
     /// As of which height: asked before the list, so that nothing in the list is newer than it says.
@@ -31,12 +31,12 @@ impl NodeApi {
     ) -> Answer<AtHeight<Vec<HistoryEntry>>> {
         let ledger = self.ledger().await?;
         let HistoryQuery { account, before, limit } = query;
-        match self.ask(Query::History { account, before, limit }).await? {
-            view::Answer::History(entries) => {
-                Ok(AtHeight { ledger, value: entries.iter().map(HistoryEntry::from).collect() })
-            }
-            _ => Err(unexpected()),
-        }
+        let view::Answer::History(entries) =
+            self.ask(Query::History { account, before, limit }).await?
+        else {
+            return Err(unexpected());
+        };
+        Ok(AtHeight { ledger, value: entries.iter().map(HistoryEntry::from).collect() })
     }
 
     pub(super) async fn list_receipts(
@@ -50,12 +50,11 @@ impl NodeApi {
         while found.len() < wanted {
             let had = u32::try_from(found.len()).unwrap_or(u32::MAX);
             let limit = query.limit.saturating_sub(had);
-            let page = match self
+            let view::Answer::Receipts(page) = self
                 .ask(Query::Receipts { job: query.job, account: query.account, after, limit })
                 .await?
-            {
-                view::Answer::Receipts(page) => page,
-                _ => return Err(unexpected()),
+            else {
+                return Err(unexpected());
             };
             let Some(last) = page.last() else { break };
             after = Some(last.receipt);
@@ -65,10 +64,10 @@ impl NodeApi {
     }
 
     async fn proof(&self, receipt: ReceiptId) -> Answer<view::ReceiptProof> {
-        match self.ask(Query::Receipt(receipt)).await? {
-            view::Answer::Receipt(proof) => Ok(*proof),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Receipt(proof) = self.ask(Query::Receipt(receipt)).await? else {
+            return Err(unexpected());
+        };
+        Ok(*proof)
     }
 
     pub(super) async fn show_receipt(&self, receipt: ReceiptId) -> Answer<AtHeight<Receipt>> {
@@ -79,9 +78,8 @@ impl NodeApi {
             .checked_sub(1)
             .map(|task| ReceiptId { task: TaskIndex(task), ..receipt });
         let query = Query::Receipts { job: Some(receipt.job), account: None, after, limit: 1 };
-        let listed = match self.ask(query).await? {
-            view::Answer::Receipts(listed) => listed,
-            _ => return Err(unexpected()),
+        let view::Answer::Receipts(listed) = self.ask(query).await? else {
+            return Err(unexpected());
         };
         let view = listed.iter().find(|view| view.receipt == receipt).ok_or_else(|| {
             Problem::new(

@@ -36,9 +36,9 @@ impl NodeApi {
             Some(_) => self.ask(Query::Balance(self.options.keys.owner.account())).await.ok(),
             None => None,
         };
-        let credits = credits.and_then(|answer| match answer {
-            view::Answer::Balance(balance) => Some(Credit::from(&Balance::from(&balance))),
-            _ => None,
+        let credits = credits.and_then(|answer| {
+            let view::Answer::Balance(balance) = answer else { return None };
+            Some(Credit::from(&Balance::from(&balance)))
         });
         let (slots, slots_free) = self.slots();
         let works = self.options.config.roles.contains(&protocol::wire::enroll::Role::Worker);
@@ -58,7 +58,7 @@ impl NodeApi {
             work: mesh.as_ref().map(Mesh::from),
             credits,
             peers: u32::try_from(self.net.peers().await.len()).unwrap_or(u32::MAX),
-            sharing: works.then(|| Sharing {
+            sharing: works.then_some(Sharing {
                 slots,
                 slots_free,
                 cores: self.host.cores,
@@ -117,10 +117,10 @@ impl NodeApi {
     }
 
     pub(super) async fn node_views(&self) -> Answer<Vec<NodeView>> {
-        match self.ask(Query::Nodes).await? {
-            view::Answer::Nodes(nodes) => Ok(nodes),
-            _ => Err(unexpected()),
-        }
+        let view::Answer::Nodes(nodes) = self.ask(Query::Nodes).await? else {
+            return Err(unexpected());
+        };
+        Ok(nodes)
     }
 
     pub(super) async fn decide(
@@ -196,13 +196,10 @@ impl NodeApi {
         let (slots, free) = self.slots();
         metrics.slots.set(i64::from(slots));
         metrics.slots_busy.set(i64::from(slots.saturating_sub(free)));
-        let member = self.member();
-        if let Ok(member) = member {
-            if let Ok(mesh) = member.submitter.mesh().await {
-                metrics.ledger_height.set(signed(mesh.height));
-                metrics.tasks_queued.set(signed(mesh.tasks_queued));
-                metrics.tasks_leased.set(signed(mesh.tasks_leased));
-            }
-        }
+        let Ok(member) = self.member() else { return };
+        let Ok(mesh) = member.submitter.mesh().await else { return };
+        metrics.ledger_height.set(signed(mesh.height));
+        metrics.tasks_queued.set(signed(mesh.tasks_queued));
+        metrics.tasks_leased.set(signed(mesh.tasks_leased));
     }
 }

@@ -53,7 +53,7 @@ impl Dispatch {
         job.version = job.version.saturating_add(1);
         job.note(format!("{} tasks to …{}", items.len(), worker.short()));
         let lease = self.next_lease_id();
-        self.insert_lease(now, lease, worker, id, &items);
+        self.insert_lease(now, lease, (worker, id), &items);
         out.push(Output::Offer { lease, worker, job: id, items, fence });
     }
 
@@ -67,8 +67,7 @@ impl Dispatch {
         &mut self,
         now: Timestamp,
         id: LeaseId,
-        worker: NodeId,
-        job: JobId,
+        (worker, job): (NodeId, JobId),
         items: &[LeaseItem],
     ) {
         if let Some(worker) = self.workers.get_mut(&worker) {
@@ -91,8 +90,7 @@ impl Dispatch {
         &mut self,
         now: Timestamp,
         id: LeaseId,
-        worker: NodeId,
-        job: JobId,
+        (worker, job): (NodeId, JobId),
         items: &[LeaseItem],
     ) {
         if self.leases.contains_key(&id) || !self.workers.contains_key(&worker) {
@@ -108,7 +106,7 @@ impl Dispatch {
         if taken.is_empty() {
             return;
         }
-        self.insert_lease(now, id, worker, job, &taken);
+        self.insert_lease(now, id, (worker, job), &taken);
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.accepted = true;
         }
@@ -179,10 +177,12 @@ impl Dispatch {
         job.learn(items.len(), millis.saturating_mul(1_000));
         job.version = job.version.saturating_add(1);
         let over = lease.open.is_empty();
-        if over && self.forget(&id).is_some() && retried.is_empty() {
-            if let Some(worker) = self.workers.get_mut(&worker) {
-                worker.praise();
-            }
+        if over
+            && self.forget(&id).is_some()
+            && retried.is_empty()
+            && let Some(worker) = self.workers.get_mut(&worker)
+        {
+            worker.praise();
         }
         out.push(if ended.is_empty() && retried.is_empty() {
             Output::Refuse(report, RejectReason::TaskEnded)
@@ -234,13 +234,11 @@ impl Dispatch {
         let mut over = Vec::new();
         for task in tasks {
             let tries = job.tries.get(task).copied().unwrap_or_default();
-            if tries.attempts >= self.config.attempts_max
-                || tries.dispatches >= self.config.dispatches_max
-            {
-                if job.take_exactly(*task) {
-                    job.settle(*task);
-                    over.push((*task, tries.attempts.max(1)));
-                }
+            let exhausted = tries.attempts >= self.config.attempts_max
+                || tries.dispatches >= self.config.dispatches_max;
+            if exhausted && job.take_exactly(*task) {
+                job.settle(*task);
+                over.push((*task, tries.attempts.max(1)));
             }
         }
         if !over.is_empty() {

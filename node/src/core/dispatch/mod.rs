@@ -390,12 +390,12 @@ impl Machine for Dispatch {
                 }
             }
             Input::Member(member) => self.member(now, &member, &mut out),
-            Input::Heartbeat(node, beat, rtt) => self.heartbeat(now, node, &beat, rtt, &mut out),
+            Input::Heartbeat(node, beat, rtt) => self.heartbeat(now, (node, rtt), &beat, &mut out),
             Input::Advert(advert) => self.advert(*advert),
             Input::Connected(node) => self.connected(now, node),
             Input::Disconnected(node) => self.disconnected(now, node),
             Input::Adopt { lease, worker, job, items } => {
-                self.adopt(now, lease, worker, job, &items)
+                self.adopt(now, lease, (worker, job), &items)
             }
             Input::Answered(lease, response) => self.answered(now, lease, response, &mut out),
             Input::Reported { report, worker, lease, items } => {

@@ -182,9 +182,8 @@ impl Dispatch {
     pub(super) fn heartbeat(
         &mut self,
         now: Timestamp,
-        node: NodeId,
+        (node, rtt): (NodeId, Option<u64>),
         beat: &Heartbeat,
-        rtt: Option<u64>,
         out: &mut Vec<Output>,
     ) {
         let Some(worker) = self.workers.get_mut(&node) else {

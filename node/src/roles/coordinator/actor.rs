@@ -39,13 +39,17 @@ pub(super) type Look = Box<dyn FnOnce(&Dispatch, Timestamp) + Send>;
 /// What is decided about a report: tasks that end, tasks that are tried again; or why nothing of it is wanted.
 pub(super) type Decision = Result<(Vec<TaskIndex>, Vec<TaskIndex>), RejectReason>;
 
+/// What a heartbeat is answered: leases that are lost, and who leads; nothing while nobody leads here.
+pub(super) type Heard = Option<(Vec<LeaseId>, Fence)>;
+
 /// What the rest of the coordinator asks of the actor.
 pub(super) enum Request {
     Heartbeat {
         from: NodeId,
         beat: Box<Heartbeat>,
+        rtt_us: Option<u64>,
         adoptions: Vec<Adoption>,
-        reply: oneshot::Sender<Option<(Vec<LeaseId>, Fence)>>,
+        reply: oneshot::Sender<Heard>,
     },
     Report {
         from: NodeId,
@@ -98,7 +102,7 @@ pub(super) struct Actor {
     offers: Offers,
     watchers: Watchers,
     reports: BTreeMap<ReportId, oneshot::Sender<Decision>>,
-    beats: BTreeMap<NodeId, oneshot::Sender<Option<(Vec<LeaseId>, Fence)>>>,
+    beats: BTreeMap<NodeId, oneshot::Sender<Heard>>,
     reports_made: u64,
 }
 
@@ -129,11 +133,11 @@ impl Actor {
     pub(super) async fn run(mut self) {
         self.leadership.mark_changed();
         loop {
-            let turn = match self.next().await {
-                Wake::Stop => return,
-                wake => self.turn(wake),
-            };
-            if let Err(error) = turn {
+            let wake = self.next().await;
+            if matches!(wake, Wake::Stop) {
+                return;
+            }
+            if let Err(error) = self.turn(wake) {
                 tracing::error!(error = %crate::app::chain(&error), "the replicated state could not be read");
                 self.coordinator.shared.context.stop.cancel();
                 return;
@@ -181,7 +185,7 @@ impl Actor {
 
     fn requested(&mut self, request: Request) -> Result<(), ReadError> {
         match request {
-            Request::Heartbeat { from, beat, adoptions, reply } => {
+            Request::Heartbeat { from, beat, rtt_us, adoptions, reply } => {
                 if self.dispatch.fence().is_none() {
                     drop(reply.send(None));
                     return Ok(());
@@ -190,7 +194,7 @@ impl Actor {
                     self.adopt(adoption)?;
                 }
                 self.beats.insert(from, reply);
-                self.step(Input::Heartbeat(from, beat, None))
+                self.step(Input::Heartbeat(from, beat, rtt_us))
             }
             Request::Report { from, lease, items, adoption, reply } => {
                 if let Some(adoption) = adoption.filter(|_| !self.dispatch.holds(&lease, &from)) {
@@ -243,7 +247,7 @@ impl Actor {
     fn perform(&mut self, output: Output) -> Result<(), ReadError> {
         match output {
             Output::Offer { lease, worker, job, items, fence } => {
-                self.offers.send(lease, worker, job, items, fence)?;
+                self.offers.send((lease, worker), job, items, fence)?;
             }
             Output::Withdraw { worker, leases } => {
                 if let Some(fence) = self.dispatch.fence() {

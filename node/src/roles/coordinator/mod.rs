@@ -110,7 +110,9 @@ impl Coordinator {
         let adoptions = results::adoptions(&self.shared.context, from, &beat);
         let (reply, answer) = oneshot::channel();
         let roster_known = beat.roster;
-        let request = Request::Heartbeat { from, beat: Box::new(beat), adoptions, reply };
+        let peers = self.shared.context.net.peers().await;
+        let rtt_us = peers.iter().find(|peer| peer.node == from).and_then(|peer| peer.rtt_us);
+        let request = Request::Heartbeat { from, beat: Box::new(beat), rtt_us, adoptions, reply };
         if self.requests.send(request).await.is_err() {
             return HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader);
         }

@@ -66,8 +66,7 @@ impl Offers {
     /// Signs a lease and has it delivered.
     pub(super) fn send(
         &mut self,
-        lease: LeaseId,
-        worker: NodeId,
+        (lease, worker): (LeaseId, NodeId),
         job: JobId,
         items: Vec<LeaseItem>,
         fence: Fence,

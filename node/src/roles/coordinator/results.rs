@@ -113,7 +113,7 @@ impl Coordinator {
             Ok(Err(reason)) => return Ok(ResultResponse::Refused(reason)),
             Err(_stopped) => return Ok(ResultResponse::Retry(RejectReason::NoLeader)),
         };
-        let durable = self.make_durable(from, receipts, &outputs, &inline, retried).await;
+        let durable = self.make_durable(from, receipts, (&outputs, &inline), retried).await;
         self.finish(job, ended, durable.is_ok()).await;
         Ok(durable.err().unwrap_or(ResultResponse::Taken))
     }
@@ -150,8 +150,7 @@ impl Coordinator {
         &self,
         from: NodeId,
         receipts: VerifiedBatch<ReceiptHeader, TaskReceipt>,
-        outputs: &[OutputManifest],
-        inline: &[Vec<u8>],
+        (outputs, inline): (&[OutputManifest], &[Vec<u8>]),
         retried: Vec<TaskIndex>,
     ) -> Result<(), ResultResponse> {
         let job = receipts.header().job;

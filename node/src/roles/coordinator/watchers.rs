@@ -18,7 +18,7 @@ impl Watchers {
     pub(super) fn add(&mut self, job: JobId, version: u64, reply: oneshot::Sender<()>) {
         if self.waiting.len() >= WATCHERS_MAX {
             let (_, _, oldest) = self.waiting.remove(0);
-            drop(oldest.send(()));
+            let _gone = oldest.send(());
         }
         self.waiting.push((job, version, reply));
     }
@@ -29,7 +29,7 @@ impl Watchers {
             reply.is_closed() || dispatch.version(job) != Some(*version)
         };
         for (_, _, reply) in self.waiting.extract_if(.., due) {
-            drop(reply.send(()));
+            let _gone = reply.send(());
         }
     }
 }

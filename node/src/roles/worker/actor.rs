@@ -137,16 +137,16 @@ impl Actor {
         match request {
             LeaseRequest::Withdraw { leases, fence } => {
                 let leads = *self.leader.borrow() == Some(from);
-                drop(reply.send(if leads {
+                let _gone = reply.send(if leads {
                     LeaseResponse::Done
                 } else {
                     LeaseResponse::Refused(RejectReason::NotLeader)
-                }));
+                });
                 leads.then_some(Input::Withdrawn(leases, fence))
             }
             LeaseRequest::Offer(offer) => match self.check(from, &offer) {
                 Err(reason) => {
-                    drop(reply.send(LeaseResponse::Refused(reason)));
+                    let _gone = reply.send(LeaseResponse::Refused(reason));
                     None
                 }
                 Ok((id, fence)) => {
@@ -188,7 +188,7 @@ impl Actor {
                 if let Some(reply) =
                     self.offers.get_mut(&offer).and_then(|offer| offer.reply.take())
                 {
-                    drop(reply.send(response));
+                    let _gone = reply.send(response);
                 }
                 if matches!(response, LeaseResponse::Refused(_)) {
                     self.offers.remove(&offer);

@@ -79,10 +79,10 @@ impl LeaseRun {
         }
         // The slot is free before the leader can know of the last result and fill it again.
         let _stopped = self.handle.requests.send(Request::Finished(lease)).await;
-        if done.is_some() {
-            if let Err(error) = self.hand_over(lease).await {
-                tracing::error!(%lease, error = %crate::app::chain(&error), "results could not be kept");
-            }
+        if done.is_some()
+            && let Err(error) = self.hand_over(lease).await
+        {
+            tracing::error!(%lease, error = %crate::app::chain(&error), "results could not be kept");
         }
     }
 
