@@ -1,5 +1,7 @@
 //! The program as a person meets it: what it prints where, and its exit code. No node runs in these tests.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::{
     ffi::OsStr,
     fs,
@@ -230,8 +232,8 @@ fn the_help_is_the_one_that_was_reviewed() {
         fs::write(&golden, &pages).unwrap();
     }
     let reviewed = fs::read_to_string(&golden).unwrap();
-    for (number, (is, was)) in pages.lines().zip(reviewed.lines()).enumerate() {
-        assert_eq!(is, was, "line {} of {}", number + 1, golden.display());
+    for (number, (is, was)) in (1..).zip(pages.lines().zip(reviewed.lines())) {
+        assert_eq!(is, was, "line {number} of {}", golden.display());
     }
     assert_eq!(pages.lines().count(), reviewed.lines().count());
 }

@@ -1,5 +1,11 @@
 //! The reference of all settings, `docs/config.toml`, is written from the table that the program reads.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use node::home::{Config, KEYS, Key, Settings};
