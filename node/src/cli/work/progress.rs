@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use portal_api::{rfc3339, views::Job};
-use protocol::wire::view::JobState;
+use protocol::{time::UnixMillis, wire::view::JobState};
 
 use crate::cli::{args::Progress, clock, screen::Screen};
 
 /// How often a bar is redrawn.
 const REDRAW: Duration = Duration::from_millis(120);
+
+/// How often a job that goes on is worth a line in plain mode. Another state always is.
+const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// A bar on standard error, or nothing.
 fn bar(screen: Screen, len: u64, template: &str) -> ProgressBar {
@@ -97,7 +100,15 @@ impl Transfer {
 pub struct Following {
     screen: Screen,
     bar: ProgressBar,
-    last: Option<String>,
+    last: Option<Line>,
+}
+
+/// A line of plain mode that was printed.
+#[derive(Debug)]
+struct Line {
+    at: UnixMillis,
+    state: JobState,
+    line: String,
 }
 
 impl Following {
@@ -116,10 +127,14 @@ impl Following {
         self.bar.set_position(u64::from(tasks.done.saturating_add(tasks.failed)));
         self.bar.set_message(notes(job));
         if self.screen.progress() == Progress::Plain {
-            let line = plain(job);
-            if self.last.as_ref() != Some(&line) {
-                self.screen.news(&format!("{} {line}", rfc3339::format(clock::now())));
-                self.last = Some(line);
+            let (now, line) = (clock::now(), plain(job));
+            let is_due = self.last.as_ref().is_none_or(|last| {
+                let is_new = last.state != job.state || now.saturating_since(last.at) >= LINE_EVERY;
+                is_new && last.line != line
+            });
+            if is_due {
+                self.screen.news(&format!("{} {line}", rfc3339::format(now)));
+                self.last = Some(Line { at: now, state: job.state, line });
             }
         }
     }
