@@ -290,6 +290,7 @@ fn best(needs: &Needs, workers: &[Candidate], weights: &Weights) -> Option<usize
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers")]
 mod tests {
     use proptest::prelude::*;
 
@@ -420,7 +421,7 @@ mod tests {
                 let placed: u32 = placements.iter().filter(|p| p.job == demand.job).map(|p| p.tasks).sum();
                 placed < demand.ready
             });
-            prop_assert!(!waiting || placements.len() as u32 == free, "a slot is idle while work waits");
+            prop_assert!(!waiting || placements.len() == free as usize, "a slot is idle while work waits");
         }
 
         #[test]

@@ -28,7 +28,7 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// What the node is called; `None`: a name made from its key ([`petname`](super::petname)).
+    /// What the node is called; `None`: a name made from its key ([`petname`](super::petname())).
     pub name: Option<String>,
     /// What it does, [`Role::Submitter`] always included, in order.
     pub roles: RoleSet,

@@ -1,4 +1,10 @@
 //! Stories and properties of the dispatcher.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    clippy::arithmetic_side_effects,
+    clippy::single_range_in_vec_init,
+    reason = "stories name only what they are about, and count small numbers"
+)]
 
 use std::collections::BTreeSet;
 
@@ -375,7 +381,7 @@ proptest! {
                 }
             }
             let worker = workers[usize::from(which % 2)];
-            let lease = offered.get(usize::from(which)).or(offered.last()).cloned();
+            let lease = offered.get(usize::from(which)).or_else(|| offered.last()).cloned();
             let input = match (what, lease) {
                 (0, _) => Input::Disconnected(worker),
                 (1, _) => Input::Connected(worker),

@@ -1,7 +1,7 @@
 //! The coordinator role: keeps the replicated state, and, while it leads, hands out work and settles it.
 //!
-//! One task ([`actor`]) owns the [`Dispatch`] core. Everything slow happens beside it: checking results
-//! ([`results`]), answering questions from the records ([`queries`]), delivering leases ([`offers`]).
+//! One task (`actor`) owns the [`Dispatch`] core. Everything slow happens beside it: checking results
+//! (`results`), answering questions from the records (`queries`), delivering leases (`offers`).
 //!
 //! | Channel | Capacity | When full |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! The worker role: takes leases, runs their tasks in the sandbox, reports.
 //!
-//! One task ([`actor`]) owns the [`core`](crate::core::worker). Each lease is carried out beside it ([`lease`]),
-//! and what it did is kept on disk ([`outbox`]) until a leader has it.
+//! One task (`actor`) owns the [`core`](crate::core::worker). Each lease is carried out beside it (`lease`),
+//! and what it did is kept on disk (`outbox`) until a leader has it.
 
 mod actor;
 mod inputs;
