@@ -58,10 +58,11 @@ pub fn tell_cost(context: &Context, job: &Job) {
     let receipts = match job.receipts.as_slice() {
         [] => String::new(),
         [one] => format!(" · receipt {one}"),
-        many => format!(
-            " · {}",
-            human::plural(u64::try_from(many.len()).unwrap_or(u64::MAX), "receipt", "receipts")
-        ),
+        many => {
+            let count = u64::try_from(many.len()).unwrap_or(u64::MAX);
+            let more = if job.receipts_more { "more than " } else { "" };
+            format!(" · {more}{}", human::plural(count, "receipt", "receipts"))
+        }
     };
     context.screen.news(&format!(
         "    cost {} · {}{receipts}",
