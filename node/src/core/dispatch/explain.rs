@@ -75,10 +75,7 @@ impl Dispatch {
         let job = self.jobs.get(id)?;
         Some(JobInfo {
             leased: u32::try_from(job.leased.len()).unwrap_or(u32::MAX),
-            started: self
-                .leases
-                .values()
-                .any(|lease| lease.job == *id && (lease.started || lease.accepted)),
+            started: job.started,
             retried: job.retried,
             version: job.version,
         })

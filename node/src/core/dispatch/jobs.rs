@@ -54,6 +54,8 @@ pub(super) struct Job {
     pub(super) version: u64,
     pub(super) budget_left: Credits,
     pub(super) retried: u32,
+    /// A worker took a task at some time.
+    pub(super) started: bool,
     pub(super) decisions: VecDeque<String>,
     /// The most that one task can cost.
     task_max: Credits,
@@ -100,6 +102,7 @@ impl Job {
             version: 1,
             budget_left: open.budget_left,
             retried: 0,
+            started: false,
             decisions: VecDeque::new(),
             task_max: open.price.task_max(open.spec.limits.fuel).unwrap_or(Credits::ENTRY_MAX),
             fresh: open.pending.into(),

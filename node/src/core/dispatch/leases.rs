@@ -106,6 +106,7 @@ impl Dispatch {
         if taken.is_empty() {
             return;
         }
+        open.started = true;
         self.insert_lease(now, id, (worker, job), &taken);
         if let Some(lease) = self.leases.get_mut(&id) {
             lease.accepted = true;
@@ -124,6 +125,10 @@ impl Dispatch {
             Some(LeaseResponse::Done) => {
                 if let Some(lease) = self.leases.get_mut(&id) {
                     lease.accepted = true;
+                    if let Some(job) = self.jobs.get_mut(&lease.job) {
+                        job.started = true;
+                        job.version = job.version.saturating_add(1);
+                    }
                 }
             }
             Some(LeaseResponse::Refused(_)) | None => {
@@ -174,6 +179,7 @@ impl Dispatch {
         lease.accepted = true;
         lease.expires = now.saturating_add(self.config.lease_duration);
         let millis: u64 = items.iter().fold(0, |sum, item| sum.saturating_add(item.millis));
+        job.started = true;
         job.learn(items.len(), millis.saturating_mul(1_000));
         job.version = job.version.saturating_add(1);
         let over = lease.open.is_empty();
