@@ -17,16 +17,19 @@ const QUIETER: &str = "openraft=warn,libp2p_swarm=warn,libp2p_kad=error";
 ///
 /// `config-invalid` if the filter is none.
 pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
+    let terminal = io::stderr().is_terminal();
     let from_environment =
         ["WEFT_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
-    let filter = match (verbosity, from_environment) {
-        (0, Some(filter)) => filter,
-        (0, None) if config.log_level.chars().all(char::is_alphabetic) => {
-            format!("{},{QUIETER}", config.log_level)
+    let filter = match (verbosity, from_environment, config.log_level.as_deref()) {
+        (0, Some(filter), _) => filter,
+        (0, None, Some(level)) if level.chars().all(char::is_alphabetic) => {
+            format!("{level},{QUIETER}")
         }
-        (0, None) => config.log_level.clone(),
-        (1, _) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
-        (_, _) => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
+        (0, None, Some(filter)) => filter.to_owned(),
+        (0, None, None) if terminal => format!("warn,{QUIETER}"),
+        (0, None, None) => format!("info,{QUIETER}"),
+        (1, ..) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
+        (_, ..) => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
         CliError::new(ErrorCode::ConfigInvalid, format!("the log level `{filter}`: {error}"))
@@ -34,7 +37,7 @@ pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let begun = match config.log_format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).try_init(),
+        LogFormat::Text => builder.with_ansi(terminal).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
     begun.map_err(|error| CliError::internal(error.to_string()))

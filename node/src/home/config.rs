@@ -54,8 +54,8 @@ pub struct Config {
     pub blobs_bytes_max: u64,
     /// How log lines look.
     pub log_format: LogFormat,
-    /// How much is logged: a filter of `tracing-subscriber`.
-    pub log_level: String,
+    /// How much is logged: a filter of `tracing-subscriber`. `None`: `warn` on a terminal, `info` elsewhere.
+    pub log_level: Option<String>,
     /// How long to wait for tasks when asked to stop.
     pub shutdown_grace: Duration,
 }
@@ -93,7 +93,8 @@ impl TryFrom<&Settings> for Config {
                 "json" => Ok(LogFormat::Json),
                 _ => Err("it is text or json".to_owned()),
             })?,
-            log_level: read.checked("log.level", |text| Ok(text.to_owned()))?,
+            log_level: read
+                .checked("log.level", |text| Ok((!text.is_empty()).then(|| text.to_owned())))?,
             shutdown_grace: read.checked("shutdown_grace", |text| {
                 parse_duration(text).map_err(|error| error.to_string())
             })?,

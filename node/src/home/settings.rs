@@ -120,8 +120,9 @@ pub const KEYS: &[Key] = &[
     key(
         "log.level",
         Kind::Text,
-        "\"info\"",
-        "How much is logged: error, warn, info, debug, trace, or a filter.",
+        "\"\"",
+        "How much is logged: error, warn, info, debug, trace, or a filter. Empty: warn on a terminal, where a person \
+         looks, and info elsewhere.",
     ),
     key(
         "shutdown_grace",
