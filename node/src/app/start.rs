@@ -26,7 +26,7 @@ use crate::{
     api::Member,
     blobs::BlobStore,
     home::UpOptions,
-    net::{MeshSetup, NetHandle},
+    net::{MeshSetup, NetHandle, remember},
     roles::{
         Context,
         clock::NodeClock,
@@ -193,7 +193,12 @@ impl Base {
         self.net.join_mesh(MeshSetup::new(mesh, members)).await;
         let here = self.net.local();
         let others = membership.coordinators.iter().filter(|other| other.node != here).cloned();
-        self.net.set_targets(others.collect()).await;
+        // Coordinators first; then whom this node knew, so that it is found again wherever it listens now.
+        let remembered = remember::load(&self.options.home.peers_file()).unwrap_or_else(|error| {
+            tracing::warn!(error = %super::chain(&error), "remembered peers cannot be read");
+            Vec::new()
+        });
+        self.net.set_targets(others.chain(remembered).collect()).await;
         match coordinator {
             None => {
                 leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node))

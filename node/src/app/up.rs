@@ -10,7 +10,7 @@ use libp2p::Multiaddr;
 use prometheus_client::registry::Registry;
 use protocol::{
     time::{Clock as _, Timestamp},
-    wire::advert::Isolation,
+    wire::{advert::Isolation, enroll::Role},
 };
 use sandbox::pool::{self, Pool};
 use tokio::{
@@ -38,8 +38,10 @@ use crate::{
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// How long an idle runner process is kept warm.
 const RUNNERS_KEPT: Duration = Duration::from_secs(60);
+/// Connections that others make to a node that coordinates, or may.
+const COORDINATOR_CONNECTIONS_MAX: u32 = 512;
 /// How often remembered peers are written.
-const REMEMBER_EVERY: Duration = Duration::from_secs(60);
+const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs a node until it is told to end, or cannot go on.
 ///
@@ -159,6 +161,9 @@ fn listen(options: &UpOptions, clock: NodeClock, registry: &mut Registry) -> Res
     let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let addresses = parse_all(&options.config.listen)?;
     let mut config = NetConfig { listen: addresses, ..NetConfig::default() };
+    if options.config.roles.contains(&Role::Coordinator) {
+        config.established_in_max = COORDINATOR_CONNECTIONS_MAX;
+    }
     match net::start(&config, &options.keys.node, seed, Box::new(clock), registry) {
         Err(NetError::Listen { address, .. }) if !options.config.listen_chosen => {
             tracing::info!(%address, "the default port is taken: a free one is used");
@@ -234,7 +239,11 @@ fn node_api(
 async fn announce(base: &Base, url: &str) {
     let node = base.options.node();
     let addresses = base.net.listen_addrs().await;
-    let p2p = addresses.first().map(|address| format!("{address}/p2p/{node}")).unwrap_or_default();
+    // Of the kind that was asked for first: TCP unless somebody chose otherwise.
+    let tcp = base.options.config.listen.first().is_none_or(|address| address.contains("/tcp/"));
+    let of_kind = addresses.iter().find(|address| address.to_string().contains("/tcp/") == tcp);
+    let p2p = of_kind.or_else(|| addresses.first());
+    let p2p = p2p.map(|address| format!("{address}/p2p/{node}")).unwrap_or_default();
     let mut out = std::io::stdout().lock();
     let _closed = writeln!(out, "ready peer={node} p2p={p2p} api={url}").and_then(|()| out.flush());
     if std::io::stderr().is_terminal() {
