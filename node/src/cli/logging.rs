@@ -29,7 +29,7 @@ pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
         (0, None, None) if terminal => format!("warn,{QUIETER}"),
         (0, None, None) => format!("info,{QUIETER}"),
         (1, ..) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
-        (_, ..) => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
+        _ => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| {
         CliError::new(ErrorCode::ConfigInvalid, format!("the log level `{filter}`: {error}"))
