@@ -26,6 +26,7 @@ async fn a_new_directory_becomes_a_group_of_one_that_leads() {
     );
     assert!(status.applied_index > status.leadership.since_index);
     assert!(replica.read_barrier().await.unwrap() >= status.applied_index);
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -48,6 +49,7 @@ async fn what_was_answered_is_there_after_a_restart() {
     assert_eq!(gifts(&*replica.view()), 20);
     assert!(replica.status().leadership.term >= term);
     check_invariants(&*replica.view()).unwrap();
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -68,6 +70,7 @@ async fn many_proposals_at_a_time_are_each_applied_once() {
     tasks.join_all().await;
     assert_eq!(gifts(&*replica.records()), 250);
     check_invariants(&*replica.view()).unwrap();
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -85,6 +88,7 @@ async fn proposals_of_one_call_are_answered_in_their_order() {
         .collect();
     assert_eq!(heights.len(), 30);
     assert!(heights.is_sorted_by(|a, b| a < b), "{heights:?}");
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -121,6 +125,7 @@ async fn those_who_listen_hear_what_entries_do_and_late_ones_are_told_that_they_
         replica.propose(gift(&mesh, number)).await.unwrap();
     }
     assert!(matches!(events.recv().await, Err(RecvError::Lagged(_))));
+    replica.shutdown().await;
 }
 
 #[tokio::test]
