@@ -87,6 +87,7 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         .route("/api/v1/jobs/{job}/tasks", get(jobs::tasks))
         .route("/api/v1/jobs/{job}/results", get(jobs::results))
         .route("/api/v1/jobs/{job}/explain", get(jobs::explain))
+        .route("/api/v1/credits", get(credits::balance))
         .route("/api/v1/credits/balance", get(credits::balance))
         .route("/api/v1/credits/history", get(credits::history))
         .route("/api/v1/receipts", get(credits::receipts))

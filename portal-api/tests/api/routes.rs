@@ -42,6 +42,7 @@ fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("POST /api/v1/blobs", Some("Blob")),
         ("GET /api/v1/blobs/{hash}", None),
         ("HEAD /api/v1/blobs/{hash}", None),
+        ("GET /api/v1/credits", Some("CreditBalance")),
         ("GET /api/v1/credits/balance", Some("CreditBalance")),
         ("GET /api/v1/credits/history", Some("CreditHistory")),
         ("GET /api/v1/receipts", Some("ReceiptList")),
