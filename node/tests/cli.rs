@@ -392,9 +392,12 @@ fn a_setting_is_set_shown_and_explained() {
 fn a_dry_run_changes_nothing() {
     let person = Person::new();
     for line in ["init -n", "up -n", "config set name otter -n", "exec --example primes -n"] {
-        let said = person.weft(&line.split(' ').collect::<Vec<_>>());
+        let args: Vec<_> = line.split(' ').collect();
+        let said = person.weft(&args);
         assert_eq!(said.code, 0, "{line}: {}", said.stderr);
         said.says("would ");
+        let document = person.weft(&[args.as_slice(), &["-o", "json"]].concat()).document();
+        assert_eq!((&document["kind"], &document["dry_run"]), (&"Action".into(), &true.into()));
     }
     assert!(!person.path(".local").exists());
 }

@@ -6,12 +6,14 @@ use std::{
     time::Duration,
 };
 
-use portal_api::ErrorCode;
+use portal_api::{ErrorCode, views::Kind};
+use serde::Serialize;
 
 use super::{
     args::Globals,
     client::{Client, Target},
     error::CliError,
+    exit::Exit,
     screen::Screen,
 };
 use crate::home::Home;
@@ -22,6 +24,17 @@ pub struct Context {
     globals: Globals,
     /// Where everything is printed.
     pub screen: Screen,
+}
+
+/// Something that was done, or would be: for programs.
+#[derive(Debug, Serialize)]
+struct Action {
+    dry_run: bool,
+    what: String,
+}
+
+impl Kind for Action {
+    const KIND: &'static str = "Action";
 }
 
 impl Context {
@@ -41,6 +54,44 @@ impl Context {
     #[must_use]
     pub const fn dry_run(&self) -> bool {
         self.globals.dry_run
+    }
+
+    /// Says what was done, where there is nothing else to show.
+    ///
+    /// # Errors
+    ///
+    /// If standard output cannot be written.
+    pub fn did(&self, what: impl Into<String>) -> Result<Exit, CliError> {
+        let what = what.into();
+        if self.screen.is_for_people() {
+            self.screen.success(&what);
+            return Ok(Exit::SUCCESS);
+        }
+        self.screen.document(
+            Action { dry_run: false, what },
+            |it| it.what.clone(),
+            |_| String::new(),
+        )?;
+        Ok(Exit::SUCCESS)
+    }
+
+    /// Says what would be done without `-n`.
+    ///
+    /// # Errors
+    ///
+    /// If standard output cannot be written.
+    pub fn would(&self, what: impl Into<String>) -> Result<Exit, CliError> {
+        let what = what.into();
+        if self.screen.is_for_people() {
+            self.screen.news(&format!("  would {what}"));
+            return Ok(Exit::SUCCESS);
+        }
+        self.screen.document(
+            Action { dry_run: true, what },
+            |it| it.what.clone(),
+            |_| String::new(),
+        )?;
+        Ok(Exit::SUCCESS)
     }
 
     /// How long this command may take.

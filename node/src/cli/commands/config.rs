@@ -64,8 +64,7 @@ pub fn config(context: &Context, command: ConfigCommand) -> Result<Exit, CliErro
         ConfigCommand::Path => path(context),
         ConfigCommand::Check => {
             Config::try_from(&settings(context)?)?;
-            context.screen.success("The settings make sense");
-            Ok(Exit::SUCCESS)
+            context.did("The settings make sense")
         }
     }
 }
@@ -172,16 +171,14 @@ fn set(context: &Context, name: &str, value: &str) -> Result<Exit, CliError> {
     settings.add_file(&path, &text)?;
     Config::try_from(&settings)?;
     match home {
-        None => context.screen.news(&format!("  would set {name} = {value} in {}", path.display())),
+        None => context.would(format!("set {name} = {value} in {}", path.display())),
         Some(home) => {
             OutDir::prepare(home.dir())?.write("config.toml", text.as_bytes())?;
-            context.screen.success(&format!(
-                "{name} = {value} in {}; it takes effect when the node starts",
-                path.display()
-            ));
+            let place = path.display();
+            context
+                .did(format!("{name} = {value} in {place}; it takes effect when the node starts"))
         }
     }
-    Ok(Exit::SUCCESS)
 }
 
 fn edit(text: &str, key: &Key, value: &Value) -> Result<String, toml_edit::TomlError> {

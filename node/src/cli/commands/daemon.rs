@@ -43,8 +43,7 @@ const LOG_SHOWN_MAX: u64 = 16 * 1024;
 pub fn init(context: &Context) -> Result<Exit, CliError> {
     let dir = context.data_dir()?;
     if context.dry_run() {
-        context.screen.news(&format!("  would make the keys of a node in {}", dir.display()));
-        return Ok(Exit::SUCCESS);
+        return context.would(format!("make the keys of a node in {}", dir.display()));
     }
     let home = Home::create(&dir)?;
     let config = Config::try_from(&home.settings(variables())?)?;
@@ -133,14 +132,15 @@ fn plan(context: &Context, args: &UpArgs, dir: &Path) -> Result<Exit, CliError> 
     };
     let config = configure(context, args, settings)?;
     let roles: Vec<_> = config.roles.iter().map(|role| role.name()).collect();
-    context.screen.news(&format!("  would start a node in {}", dir.display()));
-    context.screen.text(&fields([
-        ("roles", roles.join(", ")),
-        ("listen", config.listen.join(" ")),
-        ("bootstrap", config.bootstrap.join(" ")),
-        ("api", format!("http://{}", config.api)),
-    ]))?;
-    Ok(Exit::SUCCESS)
+    if context.screen.is_for_people() {
+        context.screen.text(&fields([
+            ("roles", roles.join(", ")),
+            ("listen", config.listen.join(" ")),
+            ("bootstrap", config.bootstrap.join(" ")),
+            ("api", format!("http://{}", config.api)),
+        ]))?;
+    }
+    context.would(format!("start a node in {}", dir.display()))
 }
 
 /// Adds what the flags say: they win.
@@ -267,8 +267,7 @@ pub async fn down(context: &Context) -> Result<Exit, CliError> {
     let mut client = Client::new(target);
     if context.dry_run() {
         client.text("/livez").await?;
-        context.screen.news(&format!("  would stop the node in {}", dir.display()));
-        return Ok(Exit::SUCCESS);
+        return context.would(format!("stop the node in {}", dir.display()));
     }
     let going: ShuttingDown = client.post("/api/v1/local/shutdown", None::<&()>).await?;
     if going.tasks_running > 0 {

@@ -3,9 +3,13 @@
 use portal_api::{
     ErrorCode,
     names::Named as _,
-    views::{Explain, Job, JobResults, List, Task},
+    views::{Explain, Job, JobResults, Kind, List, Task},
 };
-use protocol::wire::view::{JobState, TaskState};
+use protocol::{
+    ids::TaskIndex,
+    wire::view::{JobState, TaskState},
+};
+use serde::Serialize;
 
 use super::show;
 use crate::{
@@ -21,7 +25,7 @@ use crate::{
         work::{
             follow::{Watched, follow, succeeded},
             out_dir::OutDir,
-            report::{elapsed, tell_cost, tell_failures},
+            report::{Content, elapsed, tell_cost, tell_failures},
             results,
         },
     },
@@ -42,12 +46,7 @@ pub async fn job(context: &Context, command: JobCommand) -> Result<Exit, CliErro
         JobCommand::Show { job } => show(context, &job).await,
         JobCommand::Wait { job } => wait(context, &job).await,
         JobCommand::Logs { job, task, stdout } => {
-            let mut query = vec![format!("stream={}", if stdout { "stdout" } else { "stderr" })];
-            query.extend(task.map(|task| format!("task={task}")));
-            let path = format!("/api/v1/jobs/{}/logs?{}", encode(&job), query.join("&"));
-            let text = context.client()?.text(&path).await?;
-            context.screen.bytes(&text)?;
-            Ok(Exit::SUCCESS)
+            logs(context, &job, task, if stdout { "stdout" } else { "stderr" }).await
         }
         JobCommand::Results { job, out, failed } => {
             let mut client = context.client()?;
@@ -67,6 +66,40 @@ pub async fn job(context: &Context, command: JobCommand) -> Result<Exit, CliErro
             Ok(Exit::SUCCESS)
         }
     }
+}
+
+/// What a task wrote, for programs.
+#[derive(Debug, Serialize)]
+struct Log {
+    job: String,
+    task: Option<TaskIndex>,
+    stream: &'static str,
+    #[serde(flatten)]
+    content: Content,
+}
+
+impl Kind for Log {
+    const KIND: &'static str = "JobLog";
+}
+
+async fn logs(
+    context: &Context,
+    job: &str,
+    task: Option<TaskIndex>,
+    stream: &'static str,
+) -> Result<Exit, CliError> {
+    let mut path = format!("/api/v1/jobs/{}/logs?stream={stream}", encode(job));
+    if let Some(task) = task {
+        path.push_str(&format!("&task={task}"));
+    }
+    let bytes = context.client()?.text(&path).await?;
+    if context.screen.is_for_people() {
+        context.screen.bytes(&bytes)?;
+        return Ok(Exit::SUCCESS);
+    }
+    let log = Log { job: job.to_owned(), task, stream, content: Content::of(bytes.to_vec()) };
+    context.screen.document(log, |log| log.job.clone(), |_| String::new())?;
+    Ok(Exit::SUCCESS)
 }
 
 async fn find(client: &mut Client, job: &str) -> Result<Job, CliError> {

@@ -133,10 +133,7 @@ async fn export(context: &Context, id: &str, out: &Path) -> Result<Exit, CliErro
     };
     let directory = if directory == Path::new("") { Path::new(".") } else { directory };
     OutDir::prepare(directory)?.write(name, json.as_bytes())?;
-    context
-        .screen
-        .success(&format!("{}      check it, anywhere:  weft receipt verify {0}", out.display()));
-    Ok(Exit::SUCCESS)
+    context.did(format!("{}      check it, anywhere:  weft receipt verify {0}", out.display()))
 }
 
 /// What a check of a receipt file found. The last line for people is the verdict.

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use portal_api::{ErrorCode, views::Kind};
 use protocol::{
     ids::{AccountId, Hash},
@@ -22,6 +21,7 @@ use super::{
     inputs::{input_file_name, read_file, read_pipe},
     module::Module,
     out_dir::OutDir,
+    report::Content,
 };
 use crate::cli::{
     args::ExecArgs,
@@ -67,8 +67,7 @@ pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
     let out = args.out.as_deref().map(OutDir::prepare).transpose()?;
     let task = task(&module, args)?;
     if context.dry_run() {
-        context.screen.news(&format!("  would run {} on this machine", module.name));
-        return Ok(Exit::SUCCESS);
+        return context.would(format!("run {} on this machine", module.name));
     }
     let pool = pool()?;
     let run = async {
@@ -193,10 +192,7 @@ fn tell(
 }
 
 fn execution(module: &Module, done: TaskDone) -> Execution {
-    let (stdout, stdout_base64) = match String::from_utf8(done.stdout) {
-        Ok(text) => (Some(text), None),
-        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
-    };
+    let stdout = Content::of(done.stdout);
     Execution {
         module: module.hash,
         outcome: done.outcome.to_string(),
@@ -205,8 +201,8 @@ fn execution(module: &Module, done: TaskDone) -> Execution {
         fuel: done.fuel,
         memory_peak_bytes: done.peak.bytes(),
         duration_seconds: done.timings.ran.as_secs_f64(),
-        stdout,
-        stdout_base64,
+        stdout: stdout.text,
+        stdout_base64: stdout.base64,
         files: done.files.into_iter().map(|(path, _)| path).collect(),
         detail: done.detail,
     }

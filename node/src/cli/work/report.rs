@@ -10,6 +10,28 @@ use serde::Serialize;
 use super::results::{Collected, Failure};
 use crate::cli::{context::Context, human};
 
+/// What a program wrote, for programs: as text, or in base64 if it is none.
+#[derive(Debug, Serialize)]
+pub struct Content {
+    /// The text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
+}
+
+impl Content {
+    /// What was written.
+    #[must_use]
+    pub fn of(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { text: Some(text), base64: None },
+            Err(error) => Self { text: None, base64: Some(STANDARD.encode(error.as_bytes())) },
+        }
+    }
+}
+
 /// The document of a job that was followed to its end: the job, and what came of it here.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -46,10 +68,8 @@ impl Report {
 
     /// Adds what the program wrote.
     pub fn set_stdout(&mut self, stdout: Vec<u8>) {
-        match String::from_utf8(stdout) {
-            Ok(text) => self.stdout = Some(text),
-            Err(error) => self.stdout_base64 = Some(STANDARD.encode(error.as_bytes())),
-        }
+        let content = Content::of(stdout);
+        (self.stdout, self.stdout_base64) = (content.text, content.base64);
     }
 }
 
