@@ -4,24 +4,63 @@ use std::{env, fs, path::Path, thread::available_parallelism};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
+use tests::{Node, Stopwatch, Weft, healthy, items, number, text};
 
-use crate::{
-    figures::Figures,
-    mesh::{Mesh, items},
-    parts,
-    stopwatch::Stopwatch,
-};
+use crate::{figures::Figures, parts};
 
 /// Tasks of the job that throughput is measured with, unless `BENCH_TASKS` says otherwise.
 const TASKS_DEFAULT: u32 = 5_000;
 /// Jobs of one task each that latency is measured with.
 const RUNS: usize = 30;
 
+/// What is measured on one mesh, and what the figures are called.
+#[derive(Debug)]
+struct Names {
+    latency: [&'static str; 2],
+    latency_cli: Option<[&'static str; 2]>,
+    throughput: &'static str,
+    throughput_cli: Option<&'static str>,
+    task_time: Option<&'static str>,
+}
+
+/// One node that does everything.
+const SINGLE: Names = Names {
+    latency: ["jobs-single-latency-p50", "jobs-single-latency-p99"],
+    latency_cli: None,
+    throughput: "jobs-single-noop-throughput",
+    throughput_cli: None,
+    task_time: None,
+};
+/// A coordinator and a worker.
+const PAIR: Names = Names {
+    latency: ["jobs-latency-p50", "jobs-latency-p99"],
+    latency_cli: Some(["jobs-latency-cli-p50", "jobs-latency-cli-p99"]),
+    throughput: "jobs-noop-throughput",
+    throughput_cli: Some("jobs-noop-throughput-cli"),
+    task_time: Some("jobs-noop-task-time"),
+};
+/// A coordinator and two workers.
+const THREE: Names = Names {
+    latency: ["jobs-three-latency-p50", "jobs-three-latency-p99"],
+    latency_cli: None,
+    throughput: "jobs-three-noop-throughput",
+    throughput_cli: None,
+    task_time: None,
+};
+
+/// What all meshes are measured with.
+#[derive(Debug)]
+struct Load<'a> {
+    dir: &'a Path,
+    module: &'a str,
+    tasks: u32,
+}
+
 /// Runs the suite.
 ///
 /// # Errors
 ///
-/// If the mesh cannot be formed or a job fails.
+/// If a mesh cannot be formed or a job fails.
 pub(crate) async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let tasks = match env::var("BENCH_TASKS") {
         Ok(text) => text.parse().context("BENCH_TASKS is not a number of tasks")?,
@@ -30,19 +69,15 @@ pub(crate) async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let module = dir.path().join("nothing.wasm");
     fs::write(&module, parts::NOTHING)?;
+    let load = Load { dir: dir.path(), module: path(&module)?, tasks };
+    let slots = available_parallelism()?.get().to_string();
+    let worker = ["--roles", "worker", "--slots", &slots];
+    let coordinator = ["--roles", "coordinator"];
 
-    let mut mesh = Mesh::beside_this_program()?;
-    let slots = available_parallelism()?.get();
-    mesh.start(&dir.path().join("coordinator"), "coordinator", 1).await?;
-    mesh.start(&dir.path().join("worker"), "worker", slots).await?;
-    mesh.formed(2).await?;
-
-    latency(&mesh, &module, figures).await?;
-    throughput(&mesh, dir.path(), &module, tasks, figures).await?;
-    let peers = mesh.ask(&["peers"]).await?;
-    let rtt = items(&peers).find_map(|peer| peer.get("rtt_seconds")?.as_f64());
-    mesh.stop().await?;
-
+    figures.add("jobs-noop-tasks", f64::from(tasks), "tasks");
+    let rtt = load.on(&[&coordinator, &worker], &PAIR, figures)?;
+    load.on(&[&["--slots", &slots]], &SINGLE, figures)?;
+    load.on(&[&coordinator, &worker, &worker], &THREE, figures)?;
     parts::measure(figures, &dir.path().join("parts")).await?;
     if let Some(rtt) = rtt {
         figures.add("jobs-part-network-rtt", rtt * 1e6, "us");
@@ -50,71 +85,100 @@ pub(crate) async fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn throughput(
-    mesh: &Mesh,
-    dir: &Path,
-    module: &Path,
-    tasks: u32,
-    figures: &mut Figures,
-) -> anyhow::Result<()> {
-    let lines: String = (1..=tasks).map(|line| format!("{line}\n")).collect();
-    let input = dir.join("lines");
-    fs::write(&input, lines)?;
-    let out = dir.join("out");
-    let watch = Stopwatch::start();
-    let job = mesh
-        .ask(&[
-            "map",
-            text(module)?,
-            "--in",
-            text(&input)?,
-            "--by-line",
-            "--out",
-            text(&out)?,
-            "--name",
-            "nothing",
-        ])
-        .await?;
-    let wall = watch.elapsed().as_secs_f64();
-    ensure!(
-        job.pointer("/tasks/done").and_then(Value::as_u64) == Some(u64::from(tasks)),
-        "not all tasks succeeded: {job}"
-    );
-    let seconds = seconds_taken(&job).context("the job does not say how long it took")?;
-    figures.add("jobs-noop-tasks", f64::from(tasks), "tasks");
-    figures.add("jobs-noop-throughput", f64::from(tasks) / seconds.max(1e-3), "tasks/s");
-    figures.add("jobs-noop-task-time", seconds * 1e6 / f64::from(tasks.max(1)), "us/task");
-    figures.add("jobs-noop-throughput-cli", f64::from(tasks) / wall, "tasks/s");
-    Ok(())
-}
+impl Load<'_> {
+    /// Measures a mesh of nodes with these flags. Returns the round trip to another node, in seconds.
+    fn on(
+        &self,
+        flags: &[&[&str]],
+        names: &Names,
+        figures: &mut Figures,
+    ) -> anyhow::Result<Option<f64>> {
+        let weft = Weft::built()?;
+        let dir = self.dir.join(names.throughput);
+        fs::create_dir(&dir)?;
+        let mut nodes: Vec<Node> = Vec::new();
+        for (number, flags) in flags.iter().enumerate() {
+            let join = match nodes.first() {
+                None => vec!["--auto-approve"],
+                Some(first) => vec!["--bootstrap", first.address()],
+            };
+            let node = weft.up(&dir.join(format!("node-{number}")), &[flags, &*join].concat())?;
+            nodes.push(node);
+        }
+        let first = nodes.first().context("a mesh has a node")?;
+        healthy(first, nodes.len())?;
 
-async fn latency(mesh: &Mesh, module: &Path, figures: &mut Figures) -> anyhow::Result<()> {
-    let mut walls = Vec::new();
-    for _ in 0..RUNS {
-        let watch = Stopwatch::start();
-        mesh.run(&["run", text(module)?]).await?;
-        walls.push(watch.elapsed().as_secs_f64() * 1e3);
+        self.latency(first, names, figures)?;
+        self.throughput(first, &dir, names, figures)?;
+        let peers = first.ask(&["peers"])?;
+        let rtt = items(&peers).find_map(|peer| peer.get("rtt_seconds")?.as_f64());
+        while let Some(node) = nodes.pop() {
+            node.terminate()?;
+        }
+        Ok(rtt)
     }
-    let listed = mesh.ask(&["job", "list"]).await?;
-    let mut inside: Vec<f64> =
-        items(&listed).filter_map(seconds_taken).map(|seconds| seconds * 1e3).collect();
-    figures.add("jobs-latency-p50", quantile(&mut inside, 50), "ms");
-    figures.add("jobs-latency-p99", quantile(&mut inside, 99), "ms");
-    figures.add("jobs-latency-cli-p50", quantile(&mut walls, 50), "ms");
-    figures.add("jobs-latency-cli-p99", quantile(&mut walls, 99), "ms");
-    Ok(())
+
+    fn throughput(
+        &self,
+        node: &Node,
+        dir: &Path,
+        names: &Names,
+        figures: &mut Figures,
+    ) -> anyhow::Result<()> {
+        let lines: String = (1..=self.tasks).map(|line| format!("{line}\n")).collect();
+        let (input, out) = (dir.join("lines"), dir.join("out"));
+        fs::write(&input, lines)?;
+        let (input, out) = (path(&input)?, path(&out)?);
+        let watch = Stopwatch::start();
+        let job = node.ask(&["map", self.module, "--in", input, "--by-line", "--out", out])?;
+        let wall = watch.elapsed().as_secs_f64();
+        let tasks = f64::from(self.tasks);
+        ensure!(number(&job, "/tasks/done")? == u64::from(self.tasks), "tasks failed: {job}");
+        let seconds = seconds_taken(&job).context("the job does not say how long it took")?;
+        figures.add(names.throughput, tasks / seconds.max(1e-3), "tasks/s");
+        if let Some(name) = names.task_time {
+            figures.add(name, seconds * 1e6 / tasks.max(1.0), "us/task");
+        }
+        if let Some(name) = names.throughput_cli {
+            figures.add(name, tasks / wall, "tasks/s");
+        }
+        Ok(())
+    }
+
+    fn latency(&self, node: &Node, names: &Names, figures: &mut Figures) -> anyhow::Result<()> {
+        // The first compiles the module and starts runners.
+        node.run(&["run", self.module])?.exited(0)?;
+        let (mut walls, mut inside) = (Vec::new(), Vec::new());
+        for _ in 0..RUNS {
+            let watch = Stopwatch::start();
+            let job = node.ask(&["run", self.module])?;
+            walls.push(watch.elapsed().as_secs_f64() * 1e3);
+            let seconds = seconds_taken(&job).context("the job does not say how long it took")?;
+            inside.push(seconds * 1e3);
+        }
+        let mut add = |names: [&'static str; 2], values: &mut [f64]| {
+            for (name, percent) in names.into_iter().zip([50, 99]) {
+                figures.add(name, quantile(values, percent), "ms");
+            }
+        };
+        add(names.latency, &mut inside);
+        if let Some(names) = names.latency_cli {
+            add(names, &mut walls);
+        }
+        Ok(())
+    }
 }
 
 /// From submission to end, as the ledger has it.
 fn seconds_taken(job: &Value) -> Option<f64> {
-    let (submitted, ended) =
-        (seconds_of_day(job.get("submitted_at")?)?, seconds_of_day(job.get("ended_at")?)?);
+    let submitted = seconds_of_day(text(job, "/submitted_at").ok()?)?;
+    let ended = seconds_of_day(text(job, "/ended_at").ok()?)?;
     Some((ended - submitted).rem_euclid(86_400.0))
 }
 
 /// `2026-11-20T15:24:58.123Z` without its date: no bench takes a day.
-fn seconds_of_day(time: &Value) -> Option<f64> {
-    let (_, time) = time.as_str()?.split_once('T')?;
+fn seconds_of_day(time: &str) -> Option<f64> {
+    let (_, time) = time.split_once('T')?;
     let mut parts = time.strip_suffix('Z')?.split(':').map(|part| part.parse::<f64>().ok());
     Some(parts.next()?? * 3_600.0 + parts.next()?? * 60.0 + parts.next()??)
 }
@@ -126,6 +190,6 @@ fn quantile(values: &mut [f64], percent: usize) -> f64 {
     values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
-fn text(path: &Path) -> anyhow::Result<&str> {
+fn path(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path is not text")
 }

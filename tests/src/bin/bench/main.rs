@@ -6,9 +6,7 @@
 
 mod figures;
 mod jobs;
-mod mesh;
 mod parts;
-mod stopwatch;
 
 use std::{env, path::PathBuf};
 

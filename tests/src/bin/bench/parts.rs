@@ -31,7 +31,9 @@ use sandbox::{
     task::{ModuleSource, TaskRun},
 };
 
-use crate::{figures::Figures, stopwatch::Stopwatch};
+use tests::Stopwatch;
+
+use crate::figures::Figures;
 
 /// `(module (memory (export "memory") 1) (func (export "_start")))`
 pub(crate) const NOTHING: &[u8] = &[

@@ -1,0 +1,68 @@
+//! The binaries.
+
+use std::{
+    env,
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, bail};
+
+use crate::{Node, Running, Said};
+
+/// `weft`, as it was built beside the program that asks.
+#[derive(Debug, Clone)]
+pub struct Weft {
+    program: PathBuf,
+}
+
+impl Weft {
+    /// Finds it. Cargo puts programs into one directory, and tests into `deps` in it.
+    ///
+    /// # Errors
+    ///
+    /// If `weft` or `weft-runner` is not there, with the way out.
+    pub fn built() -> anyhow::Result<Self> {
+        let this = env::current_exe()?;
+        let directories = this.ancestors().skip(1).take(2);
+        for directory in directories {
+            let program = directory.join("weft");
+            if program.is_file() && directory.join("weft-runner").is_file() {
+                return Ok(Self { program });
+            }
+        }
+        bail!(
+            "no weft and weft-runner near {}: build them with `cargo build -p node -p sandbox --bins`, \
+             in the same profile (`make test` and `make bench` do)",
+            this.display()
+        )
+    }
+
+    /// A command line, in an environment that changes nothing about it.
+    #[must_use]
+    pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).env_remove("WEFT_DATA_DIR").env_remove("WEFT_API");
+        command
+    }
+
+    /// Runs a command that needs no node, to its end.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start or does not end.
+    pub fn run(&self, args: &[impl AsRef<OsStr>]) -> anyhow::Result<Said> {
+        Running::start(&mut self.command(args))?.end()
+    }
+
+    /// Starts a node in a data directory, on loopback and any free ports, and waits until it is ready.
+    ///
+    /// # Errors
+    ///
+    /// See [`Node::start`].
+    pub fn up(&self, data_dir: &Path, flags: &[&str]) -> anyhow::Result<Node> {
+        Node::start(self, data_dir, flags)
+            .with_context(|| format!("the node of {} does not start", data_dir.display()))
+    }
+}
