@@ -7,6 +7,16 @@
 # Settings: WEFT_CACHE_DIR (default: the user's cache directory) and CARGO_TARGET_DIR (default: inside it).
 cache="${WEFT_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/weft}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
+# Cargo names the workspace's own crates by their place inside the workspace. In a target directory that clones share,
+# what one clone built would pass for another's wherever the other's files are older. So whoever comes from another
+# clone builds these crates afresh; everything else is kept. (Two clones at the same time: give one its own CARGO_TARGET_DIR.)
+if [ "$(cat "$CARGO_TARGET_DIR/.clone" 2>/dev/null || true)" != "$(pwd -P)" ]; then
+    for member in $(sed -n 's/^members = \[\(.*\)\]$/\1/p' Cargo.toml | tr -d '",'); do
+        rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/"$member"-*
+    done
+    mkdir -p "$CARGO_TARGET_DIR"
+    pwd -P >"$CARGO_TARGET_DIR/.clone"
+fi
 # Tools that CI installs for itself.
 PATH="$cache/tools/bin:$PATH"
 rocksdb_version="$(sed -n '/^name = "librocksdb-sys"$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)"
