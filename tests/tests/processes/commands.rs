@@ -10,7 +10,8 @@ use crate::{Mesh, arg, guest};
 fn every_command_answers_with_one_document() -> anyhow::Result<()> {
     let mesh = Mesh::form(&[&[]])?;
     let node = mesh.node(1)?;
-    let job = node.ask(&["run", "--example", "primes", "--", "1000"])?;
+    let run = ["run", "--example", "primes", "-o", "json", "--", "1000"];
+    let job = node.run(&run)?.exited(0)?.json()?;
     assert_eq!(text(&job, "/stdout")?, "168\n");
     assert_eq!(number(&job, "/exit_code")?, 0);
     let id = text(&job, "/id")?;
@@ -35,7 +36,7 @@ fn every_command_answers_with_one_document() -> anyhow::Result<()> {
         (&["receipt", "export", receipt, "--out", &file], "Action"),
         (&["receipt", "verify", &file], "ReceiptVerification"),
         (&["run", "--example", "primes", "--dry-run"], "JobPlan"),
-        (&["exec", "--example", "primes", "--", "10"], "Execution"),
+        (&["exec", "--example", "wordfreq"], "Execution"),
         (&["config", "show"], "SettingList"),
         (&["config", "path"], "Paths"),
         (&["version"], "Version"),
@@ -92,11 +93,11 @@ fn a_program_does_the_same_with_and_without_a_mesh() -> anyhow::Result<()> {
     let mesh = Mesh::form(&[&[]])?;
     let node = mesh.node(1)?;
     let (here, there) = (mesh.path("here"), mesh.path("there"));
-    let picture = ["--example", "mandelbrot", "-o", "json", "--out"];
-    let size = ["--", "64", "48"];
-    let exec = [["exec"].as_slice(), &picture, &[&arg(&here)], &size].concat();
-    let run = [["run"].as_slice(), &picture, &[&arg(&there)], &size].concat();
-    let (exec, run) = (node.run(&exec)?.exited(0)?.json()?, node.run(&run)?.exited(0)?.json()?);
+    let draw = |verb: &str, out: &str| {
+        let flags = ["--example", "mandelbrot", "-o", "json", "--out", out, "--", "64", "48"];
+        node.run(&[[verb].as_slice(), &flags].concat())?.exited(0)?.json()
+    };
+    let (exec, run) = (draw("exec", &arg(&here))?, draw("run", &arg(&there))?);
     assert_eq!(text(&exec, "/stdout")?, text(&run, "/stdout")?);
     assert_eq!(number(&exec, "/fuel")?, number(&run, "/fuel")?);
     let picture = fs::read(here.join("mandelbrot.png"))?;
