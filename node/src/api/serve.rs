@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use portal_api::router::{Listener, RouterConfig, Token, router};
+use portal_api::{
+    router::{Listener, RouterConfig, Token, router},
+    server::{self, ServerConfig},
+};
+use protocol::wire::enroll::Role;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 
@@ -43,6 +47,7 @@ pub enum ServeError {
 pub struct Listeners {
     socket: UnixListener,
     tcp: TcpListener,
+    portal: Option<TcpListener>,
     token: String,
 }
 
@@ -81,27 +86,36 @@ pub async fn bind(options: &UpOptions) -> Result<Listeners, ServeError> {
         }
         Err(source) => return Err(ServeError::Address { address, source }),
     };
-    Ok(Listeners { socket, tcp, token })
+    let coordinates = options.config.roles.contains(&Role::Coordinator);
+    let portal = match options.config.portal.filter(|_| coordinates) {
+        Some(address) => {
+            let failed = |source| ServeError::Address { address, source };
+            Some(TcpListener::bind(address).await.map_err(failed)?)
+        }
+        None => None,
+    };
+    Ok(Listeners { socket, tcp, portal, token })
 }
 
 /// Serves until `stop`, then finishes what was begun.
-///
-/// # Errors
-///
-/// If a listener fails.
-pub async fn serve(
-    listeners: Listeners,
-    api: Arc<NodeApi>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let Listeners { socket, tcp, token } = listeners;
-    let hosts = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "[::1]".to_owned()];
+pub async fn serve(listeners: Listeners, api: Arc<NodeApi>, stop: CancellationToken) {
+    let Listeners { socket, tcp, portal, token } = listeners;
+    let token = Token::new(&token);
+    let config = ServerConfig::default();
     let local = router(api.clone(), RouterConfig::new(Listener::Socket));
-    let listener = Listener::Loopback { token: Token::new(&token), hosts };
-    let loopback = router(api, RouterConfig::new(listener));
-    let by_socket =
-        axum::serve(socket, local).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let by_tcp = axum::serve(tcp, loopback).with_graceful_shutdown(stop.cancelled_owned());
-    let (by_socket, by_tcp) = tokio::join!(by_socket.into_future(), by_tcp.into_future());
-    by_socket.and(by_tcp)
+    let loopback = Listener::Loopback { token, hosts: Vec::new() };
+    let loopback = router(api.clone(), RouterConfig::new(loopback));
+    let by_portal = async {
+        if let Some(portal) = portal {
+            // It listens on loopback only: a proxy in front of it passes one of these names on.
+            let hosts = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).to_vec();
+            let router = router(api, RouterConfig::new(Listener::Portal { token, hosts }));
+            server::serve(portal, router, config, stop.cancelled()).await;
+        }
+    };
+    tokio::join!(
+        server::serve(socket, local, config, stop.cancelled()),
+        server::serve(tcp, loopback, config, stop.cancelled()),
+        by_portal,
+    );
 }

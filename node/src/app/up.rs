@@ -282,7 +282,7 @@ async fn wait_for_end(
     stop: &CancellationToken,
     consensus: Option<&Arc<dyn ledger::replica::Consensus>>,
     net_task: &mut tokio::task::JoinSet<()>,
-    serving: &mut tokio::task::JoinSet<std::io::Result<()>>,
+    serving: &mut tokio::task::JoinSet<()>,
 ) -> Result<(), AppError> {
     let fatal = async {
         match consensus {

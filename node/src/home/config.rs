@@ -42,6 +42,8 @@ pub struct Config {
     pub api: SocketAddr,
     /// Whether a person chose it: then one that is taken is an error.
     pub api_chosen: bool,
+    /// Where the portal API listens, on a node that coordinates: loopback; `None`: nowhere.
+    pub portal: Option<SocketAddr>,
     /// What a new mesh is called.
     pub mesh_name: String,
     /// Whether a new mesh admits whoever asks.
@@ -78,6 +80,10 @@ impl TryFrom<&Settings> for Config {
                 .list("p2p.bootstrap", |addresses| check_addresses(addresses, Needs::Peer))?,
             api: read.checked("api.listen", parse_api)?,
             api_chosen: read.chosen("api.listen"),
+            portal: read.checked("portal.listen", |text| match text {
+                "" => Ok(None),
+                address => parse_api(address).map(Some),
+            })?,
             mesh_name: read.checked("mesh.name", check_name)?,
             auto_approve: matches!(read.value("mesh.auto_approve"), Some(Value::Flag(true))),
             slots: read.slots()?,

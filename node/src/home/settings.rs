@@ -87,6 +87,13 @@ pub const KEYS: &[Key] = &[
         "Where the HTTP API listens. Loopback only: it has no TLS. Port 0 is chosen by the system.",
     ),
     key(
+        "portal.listen",
+        Kind::Text,
+        "\"\"",
+        "Where a node that coordinates serves the portal API, usually 127.0.0.1:4310. Empty: nowhere. Loopback only, \
+         behind a proxy that speaks TLS; clients show the token of api.token.",
+    ),
+    key(
         "mesh.name",
         Kind::Text,
         "\"home\"",
