@@ -141,6 +141,14 @@ pub fn tasks(context: &Context, tasks: &[Task]) -> Table {
 /// Why a job is where it is.
 #[must_use]
 pub fn explain(explain: &Explain) -> String {
+    if explain.state.is_terminal() {
+        let reasons = if explain.decisions.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", explain.decisions.join(", "))
+        };
+        return format!("{}{reasons}\n", explain.state.name());
+    }
     let mut text = format!(
         "{} · {} waiting, {} running · {} of {} nodes can take a task now\n",
         explain.state.name(),

@@ -23,8 +23,11 @@ use crate::cli::error::CliError;
 const MATCHING: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
-    require_literal_leading_dot: true,
+    // Hidden files are left out below: here the library gives up on names that are not UTF-8.
+    require_literal_leading_dot: false,
 };
+/// `ELOOP` (errno(3)) on Linux.
+const LINK_LOOP: i32 = 40;
 /// The longest line that `--by-line` takes, in bytes.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The longest input that is read into memory, in bytes: from a pipe, or for `weft exec`.
@@ -228,12 +231,28 @@ fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
             CliError::new(ErrorCode::Usage, format!("--in {pattern}: {}", error.msg))
                 .help("patterns have *, ?, [abc] and **; a character that is meant itself stands in brackets: [*]")
         })?;
-        let paths: Result<_, _> = paths.collect();
-        paths.map_err(|error: glob::GlobError| CliError::unreadable(error.path(), error.error()))?
+        let hidden = asks_for_hidden(pattern);
+        let mut found = Vec::new();
+        for path in paths {
+            match path {
+                Ok(path) if is_below_link(&path, &directory) => {}
+                Ok(path) if hidden || !is_hidden(&path, &directory) => found.push(path),
+                Ok(_) => {}
+                // A link that leads back up: everything below it was seen already.
+                Err(error) if error.error().raw_os_error() == Some(LINK_LOOP) => {
+                    matches
+                        .skipped
+                        .push(format!("{} leads back to itself", error.path().display()));
+                }
+                Err(error) => return Err(CliError::unreadable(error.path(), error.error())),
+            }
+        }
+        found
     };
     for path in paths {
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
+            Err(error) if error.raw_os_error() == Some(LINK_LOOP) => continue,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 matches.skipped.push(format!("{} is a link to nothing", path.display()));
                 continue;
@@ -250,6 +269,28 @@ fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
         }
     }
     Ok(directories)
+}
+
+/// Whether a pattern names hidden files itself.
+fn asks_for_hidden(pattern: &str) -> bool {
+    pattern.split('/').any(|part| part.starts_with('.') && part != "." && part != "..")
+}
+
+/// Whether a file, or a directory on the way to it below `directory`, is hidden.
+fn is_hidden(path: &Path, directory: &Path) -> bool {
+    let below = path.strip_prefix(directory).unwrap_or(path);
+    below.iter().any(|part| {
+        let part = part.as_encoded_bytes();
+        part.starts_with(b".") && part != b"." && part != b".."
+    })
+}
+
+/// Whether a link to a directory lies on the way from `directory` to a file: links to files are followed, links to
+/// directories are not, because they can lead in circles.
+fn is_below_link(path: &Path, directory: &Path) -> bool {
+    let ways =
+        path.ancestors().skip(1).take_while(|way| *way != directory && way.starts_with(directory));
+    ways.into_iter().any(|way| fs::symlink_metadata(way).is_ok_and(|found| found.is_symlink()))
 }
 
 fn nothing(pattern: &str, directories: u64) -> CliError {

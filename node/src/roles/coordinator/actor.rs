@@ -30,6 +30,8 @@ use crate::{
 
 /// Results of work beside that may wait.
 const COMPLETIONS_MAX: usize = 1_024;
+/// How much later than its time a job is expired, in milliseconds.
+const EXPIRY_SLACK_MS: u64 = 1_000;
 /// Applied entries that are looked at in one turn.
 const EVENTS_PER_TURN: usize = 64;
 
@@ -399,6 +401,8 @@ fn open_job(
     let authorized = terms.authorized().ok();
     let ends = authorized
         .map_or(0, |authorized| authorized.not_before.0.saturating_add(authorized.ttl_ms));
+    // A little later: the entry's time decides, and it must not be refused for a millisecond.
+    let ends = ends.saturating_add(EXPIRY_SLACK_MS);
     let expires_in = std::time::Duration::from_millis(ends.saturating_sub(NodeClock::wall().0));
     OpenJob {
         job: view.job,

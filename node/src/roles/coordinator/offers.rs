@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use ledger::{
-    command::Command,
+    command::{Command, Reply},
     records::ReadError,
     replica::{Proposal, ProposeError},
     state::record::JobTerms,
@@ -119,7 +119,8 @@ impl Offers {
         let coordinator = self.coordinator.clone();
         let complete = self.complete.clone();
         self.coordinator.shared.context.spawn(async move {
-            let durable = coordinator.command(Command::GiveUp { job, tasks }).await.is_ok();
+            let durable =
+                coordinator.command(Command::GiveUp { job, tasks }).await.unwrap_or(false);
             let _stopped = complete.send(Completion::Settled { job, ended, durable }).await;
         });
     }
@@ -158,9 +159,13 @@ impl Offers {
 }
 
 impl Coordinator {
-    /// Proposes a command of the leader's own.
-    pub(super) async fn command(&self, command: Command) -> Result<(), ProposeError> {
+    /// Proposes a command of the leader's own. Says whether it was done, rather than refused.
+    pub(super) async fn command(&self, command: Command) -> Result<bool, ProposeError> {
         let request = RequestId(crate::app::random());
-        self.shared.consensus.propose(Proposal { request, command }).await.map(|_reply| ())
+        let reply = self.shared.consensus.propose(Proposal { request, command }).await?;
+        if let Reply::Rejected(rejection) = &reply {
+            tracing::info!(reason = %rejection.reason, "the ledger refused a command of the leader");
+        }
+        Ok(matches!(reply, Reply::Done { .. }))
     }
 }
