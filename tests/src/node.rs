@@ -97,13 +97,13 @@ impl Node {
         self.begin(args)?.end()
     }
 
-    /// Runs a command and reads the document that it prints.
+    /// Runs a command and reads the document that it prints. What follows `--` in `args` stays the guest's.
     ///
     /// # Errors
     ///
     /// If it fails, or prints something else.
     pub fn ask(&self, args: &[&str]) -> anyhow::Result<Value> {
-        self.run(&[args, &["-o", "json"]].concat())?.exited(0)?.json()
+        self.run(&[&["-o", "json"], args].concat())?.exited(0)?.json()
     }
 
     /// Waits until it is a member of its mesh, as far as it knows itself.

@@ -24,25 +24,37 @@ fn a_receipt_is_valid_without_any_node_and_any_change_to_it_shows() -> anyhow::R
     assert_eq!(text(&verified, "/receipt")?, receipt);
 
     let good: Value = serde_json::from_slice(&fs::read(&file)?)?;
-    let fields = good.as_object().context("a receipt file is an object")?;
-    for (name, value) in fields {
-        let Some(value) = value.as_str() else { continue };
-        if name == "apiVersion" || name == "kind" {
-            continue;
-        }
+    let mut parts = Vec::new();
+    texts(&good, "", &mut parts);
+    parts.retain(|(at, _)| at != "/apiVersion" && at != "/kind");
+    assert!(parts.len() > 5, "a receipt has more parts: {good}");
+    for (pointer, part) in parts {
         // The first, the middle and the last but the padding.
-        let last = value.trim_end_matches('=').len().saturating_sub(1);
+        let last = part.trim_end_matches('=').len().saturating_sub(1);
         for at in [0, last / 2, last] {
-            let mut bad = good.clone();
-            let mut bytes = value.as_bytes().to_vec();
-            let byte = bytes.get_mut(at).with_context(|| format!("{name} is empty"))?;
+            let mut bytes = part.clone().into_bytes();
+            let byte = bytes.get_mut(at).with_context(|| format!("{pointer} is empty"))?;
             *byte = if *byte == b'A' { b'B' } else { b'A' };
-            *bad.get_mut(name).context("it was there")? = String::from_utf8(bytes)?.into();
+            let mut bad = good.clone();
+            *bad.pointer_mut(&pointer).context("it was there")? = String::from_utf8(bytes)?.into();
             fs::write(&file, serde_json::to_vec_pretty(&bad)?)?;
             let said = mesh.weft.run(&verify)?;
-            assert_ne!(said.code, 0, "byte {at} of {name} counts for nothing: {said:#?}");
+            assert_ne!(said.code, 0, "byte {at} of {pointer} counts for nothing: {said:#?}");
             assert!(!said.stdout.contains("\"VALID\""), "{said:#?}");
         }
     }
     Ok(())
+}
+
+/// All texts in a document, each with its JSON pointer.
+fn texts(value: &Value, at: &str, found: &mut Vec<(String, String)>) {
+    if let Some(text) = value.as_str() {
+        found.push((at.to_owned(), text.to_owned()));
+    }
+    for (name, value) in value.as_object().into_iter().flatten() {
+        texts(value, &format!("{at}/{name}"), found);
+    }
+    for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+        texts(value, &format!("{at}/{index}"), found);
+    }
 }
