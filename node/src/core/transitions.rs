@@ -45,6 +45,28 @@ pub fn is_legal(from: TaskState, to: TaskState) -> bool {
     LEGAL.contains(&(from, to))
 }
 
+/// Whether a task that was seen in one state may be seen in the other later, by any number of legal steps.
+///
+/// What is replicated and what the leader knows besides are read one after the other; this decides whether the
+/// second can be shown over the first.
+#[must_use]
+pub fn leads_to(from: TaskState, to: TaskState) -> bool {
+    let mut reached = vec![from];
+    let mut at = 0;
+    while let Some(state) = reached.get(at).copied() {
+        if state == to {
+            return true;
+        }
+        for (_, next) in LEGAL.iter().filter(|(before, _)| *before == state) {
+            if !reached.contains(next) {
+                reached.push(*next);
+            }
+        }
+        at = at.saturating_add(1);
+    }
+    false
+}
+
 /// The table as text, for the documentation: one line per state.
 #[must_use]
 pub fn diagram() -> String {
@@ -79,6 +101,16 @@ mod tests {
         for from in TaskState::ALL.into_iter().filter(|state| !state.is_terminal()) {
             assert!(is_legal(from, Cancelled), "{from:?}");
         }
+    }
+
+    #[test]
+    fn what_has_ended_is_never_shown_as_going_on() {
+        for from in TaskState::ALL.into_iter().filter(|state| state.is_terminal()) {
+            for to in TaskState::ALL.into_iter().filter(|to| *to != from) {
+                assert!(!leads_to(from, to), "{from:?} -> {to:?}");
+            }
+        }
+        assert!(leads_to(Queued, Running) && leads_to(Held, Completed) && !leads_to(Queued, Held));
     }
 
     #[test]

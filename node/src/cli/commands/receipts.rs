@@ -12,7 +12,7 @@ use protocol::{
     units::{Credits, Fuel},
     wire::view::ReceiptProof,
 };
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 
 use super::show::{ago, fields};
 use crate::cli::{
@@ -243,14 +243,30 @@ fn read(file: &Path) -> Result<Result<ReceiptProof, String>, CliError> {
         ));
     }
     let text = std::fs::read(file).map_err(|error| CliError::unreadable(file, &error))?;
-    let document: Document<ReceiptFile> = serde_json::from_slice(&text).map_err(|error| {
+    let unreadable = |error: serde_json::Error| {
         CliError::new(
             ErrorCode::FileUnreadable,
             format!("{} is not a receipt file: {error}", file.display()),
         )
         .help("`weft receipt export ID --out FILE` writes one")
-    })?;
-    Ok(ReceiptProof::try_from(&document.body).map_err(|error| error.to_string()))
+    };
+    let written: serde_json::Value = serde_json::from_slice(&text).map_err(unreadable)?;
+    let document = Document::<ReceiptFile>::deserialize(&written).map_err(unreadable)?;
+    Ok(proof_of(&document.body, &written))
+}
+
+/// The proof in a file, if the file holds nothing else. The same could be said in other words (hex in capitals) and
+/// with more fields; nobody who changes a file shall find a place where that goes unnoticed.
+fn proof_of(file: &ReceiptFile, written: &serde_json::Value) -> Result<ReceiptProof, String> {
+    let proof = ReceiptProof::try_from(file).map_err(|error| error.to_string())?;
+    let exported = ReceiptFile::try_from(&proof).map_err(|error| error.to_string())?;
+    let exported =
+        serde_json::to_value(Document::of(exported)).map_err(|error| error.to_string())?;
+    if exported == *written {
+        Ok(proof)
+    } else {
+        Err("it is not written as `weft receipt export` writes it: it was changed".to_owned())
+    }
 }
 
 fn judge(result: Result<ReceiptFacts, ProofError>) -> (Exit, Verification) {

@@ -231,11 +231,12 @@ fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
             CliError::new(ErrorCode::Usage, format!("--in {pattern}: {}", error.msg))
                 .help("patterns have *, ?, [abc] and **; a character that is meant itself stands in brackets: [*]")
         })?;
-        let hidden = asks_for_hidden(pattern);
+        let hidden = asks_for_hidden(pattern, &directory);
+        let anywhere = pattern.split('/').any(|part| part == "**");
         let mut found = Vec::new();
         for path in paths {
             match path {
-                Ok(path) if is_below_link(&path, &directory) => {}
+                Ok(path) if anywhere && is_below_link(&path, &directory) => {}
                 Ok(path) if hidden || !is_hidden(&path, &directory) => found.push(path),
                 Ok(_) => {}
                 // A link that leads back up: everything below it was seen already.
@@ -271,9 +272,13 @@ fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
     Ok(directories)
 }
 
-/// Whether a pattern names hidden files itself.
-fn asks_for_hidden(pattern: &str) -> bool {
-    pattern.split('/').any(|part| part.starts_with('.') && part != "." && part != "..")
+/// Whether a pattern names hidden files itself, below the directory where it begins.
+fn asks_for_hidden(pattern: &str, directory: &Path) -> bool {
+    let pattern = Path::new(pattern);
+    let below = pattern.strip_prefix(directory).unwrap_or(pattern);
+    below
+        .iter()
+        .any(|part| part.as_encoded_bytes().starts_with(b".") && part != "." && part != "..")
 }
 
 /// Whether a file, or a directory on the way to it below `directory`, is hidden.
@@ -285,8 +290,8 @@ fn is_hidden(path: &Path, directory: &Path) -> bool {
     })
 }
 
-/// Whether a link to a directory lies on the way from `directory` to a file: links to files are followed, links to
-/// directories are not, because they can lead in circles.
+/// Whether a link to a directory lies on the way from `directory` to a file. `**` does not follow those, as in
+/// shells, because they can lead in circles; a part of a pattern that stands for one directory does.
 fn is_below_link(path: &Path, directory: &Path) -> bool {
     let ways =
         path.ancestors().skip(1).take_while(|way| *way != directory && way.starts_with(directory));

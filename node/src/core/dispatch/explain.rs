@@ -92,7 +92,13 @@ impl Dispatch {
         let Some(job) = self.jobs.get(id) else { return infos };
         for task in tasks {
             let attempts = job.tries.get(task).map_or(0, |tries| tries.attempts);
-            let state = if attempts > 0 { TaskState::Retrying } else { TaskState::Queued };
+            let state = match attempts {
+                _ if job.holds(*task) => TaskState::Held,
+                // Its end is known here, and not yet durable.
+                _ if job.settling.contains(task) => TaskState::Running,
+                0 => TaskState::Queued,
+                _ => TaskState::Retrying,
+            };
             infos.insert(*task, TaskInfo { state, worker: None, attempts });
         }
         for lease in self.leases.values().filter(|lease| lease.job == *id) {

@@ -255,6 +255,11 @@ impl Job {
         wants
     }
 
+    /// Whether a task waits for all others.
+    pub(super) fn holds(&self, task: TaskIndex) -> bool {
+        matches!(self.reduce, Reduce::Held(held) | Reduce::Preparing(held) if held == task)
+    }
+
     /// The reducing task may run.
     pub(super) fn release_reduce(&mut self) {
         if let Reduce::Preparing(task) = self.reduce {

@@ -22,6 +22,7 @@ use protocol::{
 };
 
 use super::*;
+use crate::core::transitions;
 
 const FENCE: Fence = Fence { epoch: 0, term: 1, index: 1 };
 const JOB: JobId = JobId([1; 16]);
@@ -363,6 +364,7 @@ proptest! {
     ) {
         let workers = [W1, W2];
         let mut dispatch = leading(&workers);
+        let all: BTreeSet<_> = (0..12).map(TaskIndex).collect();
         let mut ended = BTreeSet::new();
         let mut offered: Vec<(LeaseId, NodeId, Vec<u32>)> = Vec::new();
         let mut now = 10;
@@ -394,7 +396,12 @@ proptest! {
                 (6, Some((lease, ..))) => Input::Answered(lease, None),
                 _ => Input::Tick,
             };
+            let before = dispatch.task_infos(&JOB, &all);
             pending = dispatch.handle(at(now), input);
+            for (task, info) in dispatch.task_infos(&JOB, &all) {
+                let was = before[&task].state;
+                prop_assert!(transitions::leads_to(was, info.state), "{task:?}: {was:?} -> {:?}", info.state);
+            }
             dispatch.assert_invariants();
             assert_deadline_contract(&dispatch);
         }

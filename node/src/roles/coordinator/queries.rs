@@ -24,6 +24,7 @@ use protocol::{
 };
 
 use super::Coordinator;
+use crate::core::transitions;
 
 /// Job ids that a prefix may stand for before the list is cut.
 const PREFIX_IDS_MAX: u32 = 16;
@@ -186,7 +187,8 @@ impl Coordinator {
         let view = |row: query::TaskRow| {
             let mut view = row.view;
             if let Some(info) = infos.get(&view.task) {
-                if view.state != protocol::wire::view::TaskState::Held {
+                // A task may have ended between the two looks.
+                if transitions::leads_to(view.state, info.state) {
                     view.state = info.state;
                 }
                 view.worker = info.worker;
