@@ -23,6 +23,17 @@ pub enum AppError {
     /// The network could not be started.
     #[error("the network could not be started")]
     Net(#[source] NetError),
+    /// A port that was asked for is taken.
+    #[error(
+        "{address} is taken by another program; choose another with --listen (port 0: any free one)"
+    )]
+    PortTaken {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The API could not be served.
     #[error("the API could not be served")]
     Api(#[source] ServeError),

@@ -46,7 +46,7 @@ impl Router {
             let Some(next) = next else { return };
             let member = match &*self.standing.borrow() {
                 Standing::Member(member) => Some((**member).clone()),
-                Standing::Waiting | Standing::Refused(_) => None,
+                Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
             };
             match next {
                 Inbound::Advert { from, bytes, judge } => {
@@ -105,6 +105,16 @@ impl Router {
 }
 
 async fn connection(member: Option<Member>, node: protocol::ids::NodeId, connected: bool) {
+    if connected
+        && let Some(member) = &member
+        && member.leader.here().is_none()
+        && let Some(worker) = &member.worker
+    {
+        let peers = member.context.net.peers().await;
+        if peers.iter().any(|peer| peer.node == node && !peer.member) {
+            worker.stranger();
+        }
+    }
     if let Some(here) = member.as_ref().and_then(|member| member.leader.here()) {
         here.connection(node, connected).await;
     }

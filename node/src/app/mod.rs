@@ -5,6 +5,7 @@ mod enroll;
 mod error;
 mod host;
 mod inbound;
+mod listen;
 mod membership;
 mod start;
 mod up;

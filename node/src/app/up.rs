@@ -10,7 +10,7 @@ use libp2p::Multiaddr;
 use prometheus_client::registry::Registry;
 use protocol::{
     time::{Clock as _, Timestamp},
-    wire::{advert::Isolation, enroll::Role},
+    wire::advert::Isolation,
 };
 use sandbox::pool::{self, Pool};
 use tokio::{
@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     AppError, Host, enroll,
     inbound::Router,
+    listen::{listen, parse_all},
     membership,
     start::{Base, Started, may_found},
 };
@@ -30,7 +31,7 @@ use crate::{
     blobs::BlobStore,
     core::adverts::{self, Adverts},
     home::UpOptions,
-    net::{self, Net, NetConfig, NetError, remember},
+    net::{self, Net, remember},
     roles::clock::NodeClock,
 };
 
@@ -38,8 +39,6 @@ use crate::{
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// How long an idle runner process is kept warm.
 const RUNNERS_KEPT: Duration = Duration::from_secs(60);
-/// Connections that others make to a node that coordinates, or may.
-const COORDINATOR_CONNECTIONS_MAX: u32 = 512;
 /// How often remembered peers are written.
 const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 
@@ -63,7 +62,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     net_task.spawn(task.run(net_stop.clone()));
 
     let base = prepare(&options, handle, clock, &tasks, &stop).await?;
-    let (standing, standing_seen) = watch::channel(Standing::Waiting);
+    let (standing, standing_seen) = watch::channel(Standing::Starting);
     let listeners = api::bind(&options).await.map_err(AppError::Api)?;
     let url = listeners.url();
     let api = node_api(&base, &standing_seen, registry, url.clone(), end.clone());
@@ -89,6 +88,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     let consensus = started.as_ref().and_then(|started| started.consensus.clone());
     let (joined_tx, joined) = watch::channel(started.map(|started| started.member));
     if joined.borrow().is_none() {
+        standing.send_replace(Standing::Waiting);
         let addresses = bootstrap(&options)?;
         let base = base.clone();
         base.clone().tasks.spawn(async move {
@@ -100,6 +100,8 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     let reason = wait_for_end(&end, &stop, consensus.as_ref(), &mut net_task, &mut serving).await;
     drain(&joined, &options, &end).await;
     wind_down(&base, consensus).await;
+    // Whoever asked for the end still gets an answer.
+    let _served = tokio::time::timeout(END_WITHIN, serving.join_all()).await;
     net_stop.cancel();
     let _ended = tokio::time::timeout(END_WITHIN, net_task.join_all()).await;
     let _removed = std::fs::remove_file(options.home.socket());
@@ -154,34 +156,6 @@ async fn wind_down(base: &Base, consensus: Option<Arc<dyn ledger::replica::Conse
     if let Some(consensus) = consensus {
         consensus.shutdown().await;
     }
-}
-
-/// Listens where it was asked to; where nobody asked and the port is taken, on a free one.
-fn listen(options: &UpOptions, clock: NodeClock, registry: &mut Registry) -> Result<Net, AppError> {
-    let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    let addresses = parse_all(&options.config.listen)?;
-    let mut config = NetConfig { listen: addresses, ..NetConfig::default() };
-    if options.config.roles.contains(&Role::Coordinator) {
-        config.established_in_max = COORDINATOR_CONNECTIONS_MAX;
-    }
-    match net::start(&config, &options.keys.node, seed, Box::new(clock), registry) {
-        Err(NetError::Listen { address, .. }) if !options.config.listen_chosen => {
-            tracing::info!(%address, "the default port is taken: a free one is used");
-            let free =
-                options.config.listen.iter().map(|address| {
-                    address.replace(&format!("/{}", protocol::names::PORT_P2P), "/0")
-                });
-            config.listen = parse_all(&free.collect::<Vec<_>>())?;
-            net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
-        }
-        result => result,
-    }
-    .map_err(AppError::Net)
-}
-
-fn parse_all(addresses: &[String]) -> Result<Vec<Multiaddr>, AppError> {
-    let parse = |address: &String| address.parse().map_err(|_| AppError::Address(address.clone()));
-    addresses.iter().map(parse).collect()
 }
 
 fn bootstrap(options: &UpOptions) -> Result<Vec<Multiaddr>, AppError> {

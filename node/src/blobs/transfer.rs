@@ -1,6 +1,6 @@
 //! Content on its way between nodes.
 
-use std::{io, pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use protocol::{
@@ -10,7 +10,7 @@ use protocol::{
 use tokio::io::AsyncSeekExt as _;
 
 use super::{BlobError, BlobStore, BlobWriter, Content};
-use crate::net::{BlobSink, BlobSource, NetHandle, OpenBlob};
+use crate::net::{BlobSink, BlobSource, FetchError, NetHandle, OpenBlob};
 
 #[async_trait]
 impl BlobSource for BlobStore {
@@ -85,7 +85,18 @@ pub enum ObtainError {
     Store(#[from] BlobError),
 }
 
-/// Gets contents: from the store, else from the providers, in their order.
+/// Pauses between rounds in which a provider could not be reached: a node that has just joined is known to other
+/// members only once they have heard of it.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// Gets contents: from the store, else from the providers, in their order. Providers that cannot be reached are asked
+/// again for some seconds.
 ///
 /// Cancel safe: what was fetched before stays in the store.
 ///
@@ -104,31 +115,50 @@ pub async fn obtain(
             missing.push(hash);
         }
     }
-    let mut asked = 0_usize;
-    for provider in providers.iter().filter(|provider| **provider != net.local()) {
-        if missing.is_empty() {
-            return Ok(());
+    let others: Vec<_> =
+        providers.iter().copied().filter(|provider| *provider != net.local()).collect();
+    for pause in PAUSES.into_iter().map(Some).chain([None]) {
+        let all_reached = ask_all(store, net, &others, &mut missing).await?;
+        match (missing.first(), pause) {
+            (None, _) => return Ok(()),
+            (Some(_), Some(pause)) if !all_reached => tokio::time::sleep(pause).await,
+            (Some(hash), _) => {
+                return Err(ObtainError::Missing { hash: *hash, asked: others.len() });
+            }
         }
-        asked = asked.saturating_add(1);
-        for part in missing.chunks(BLOBS_PER_REQUEST_MAX) {
+    }
+    Ok(())
+}
+
+/// Asks each provider once for what is missing. Says whether all could be reached.
+async fn ask_all(
+    store: &BlobStore,
+    net: &NetHandle,
+    providers: &[NodeId],
+    missing: &mut Vec<Hash>,
+) -> Result<bool, ObtainError> {
+    let mut all_reached = true;
+    for provider in providers {
+        for part in missing.clone().chunks(BLOBS_PER_REQUEST_MAX) {
             let mut sink = Incoming { store: store.clone(), writer: None };
             if let Err(error) = net.fetch_blobs(*provider, part, &mut sink).await {
                 tracing::debug!(%provider, %error, "content could not be fetched");
+                all_reached &= !matches!(error, FetchError::Open(_) | FetchError::Stream(_));
                 break;
             }
         }
         let mut still = Vec::new();
-        for hash in missing {
+        for hash in missing.drain(..) {
             if !store.has(&hash)? {
                 still.push(hash);
             }
         }
-        missing = still;
+        *missing = still;
+        if missing.is_empty() {
+            break;
+        }
     }
-    match missing.first() {
-        None => Ok(()),
-        Some(hash) => Err(ObtainError::Missing { hash: *hash, asked }),
-    }
+    Ok(all_reached)
 }
 
 /// Some content, from the store or from the providers.

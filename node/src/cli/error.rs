@@ -166,6 +166,7 @@ impl From<AppError> for CliError {
             return Self::new(ErrorCode::PortInUse, detail);
         }
         match error {
+            AppError::PortTaken { .. } => Self::new(ErrorCode::PortInUse, detail),
             AppError::NobodyCoordinates => Self::new(ErrorCode::Usage, detail),
             AppError::Address(_) => Self::new(ErrorCode::ConfigInvalid, detail),
             AppError::Blobs(_)

@@ -26,6 +26,9 @@ use protocol::{
     },
 };
 
+/// However many strangers connect, the leader is asked for the member list no more often than this.
+const STRANGER_BEAT: Duration = Duration::from_secs(1);
+
 /// A signed lease.
 pub type SignedLease = Batch<LeaseHeader, LeaseItem>;
 
@@ -72,6 +75,8 @@ pub enum Input {
     Finished(LeaseId),
     /// The leader answered a heartbeat: what is lost.
     Heard(Vec<LeaseId>, Fence),
+    /// A node that is not known to be a member has connected: the member list may have grown.
+    Stranger,
     /// The owner wants no new work here, or wants it again.
     Drain(bool),
     /// Time has passed.
@@ -108,6 +113,7 @@ pub struct Worker {
     held: BTreeMap<LeaseId, Held>,
     draining: bool,
     next_beat: Timestamp,
+    last_beat: Timestamp,
     roster: u64,
 }
 
@@ -123,6 +129,7 @@ impl Worker {
             held: BTreeMap::new(),
             draining: false,
             next_beat: Timestamp::ORIGIN,
+            last_beat: Timestamp::ORIGIN,
             roster: 0,
         }
     }
@@ -147,6 +154,7 @@ impl Worker {
 
     fn beat(&mut self, now: Timestamp, out: &mut Vec<Output>) {
         let Some(leader) = self.leader else { return };
+        self.last_beat = now;
         self.next_beat = now.saturating_add(self.config.heartbeat_interval);
         let prove = self.proved_to != Some((leader, self.fence));
         let leases = self.held.iter().map(|(lease, held)| HeldLease {
@@ -231,6 +239,10 @@ impl Machine for Worker {
                     self.stop(&lost, &mut out);
                     self.proved_to = self.leader.map(|leader| (leader, fence));
                 }
+            }
+            Input::Stranger => {
+                let soon = self.last_beat.saturating_add(STRANGER_BEAT);
+                self.next_beat = self.next_beat.min(soon.max(now));
             }
             Input::Drain(draining) => {
                 self.draining = draining;
@@ -365,6 +377,15 @@ mod tests {
         assert!(beats(&out)[0].draining);
         let refused = worker.handle(at(1), lease(1, 5));
         assert_eq!(refused, [Output::Answer(1, LeaseResponse::Refused(RejectReason::Draining))]);
+    }
+
+    #[test]
+    fn a_stranger_makes_the_worker_ask_for_the_member_list_at_most_once_a_second() {
+        let mut worker = worker();
+        assert_eq!(beats(&worker.handle(at(2), Input::Stranger)).len(), 1);
+        assert_eq!(beats(&worker.handle(at(2), Input::Stranger)).len(), 0);
+        assert_eq!(worker.deadline(), Some(at(3)));
+        assert_eq!(beats(&worker.handle(at(3), Input::Tick)).len(), 1);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl NodeApi {
         }
         let member = match &*self.standing.borrow() {
             Standing::Member(member) => Some(member.submitter.clone()),
-            Standing::Waiting | Standing::Refused(_) => None,
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
         };
         match member {
             Some(submitter) => submitter.obtain(blob).await,

@@ -53,6 +53,8 @@ pub struct Member {
 /// Whether this node is in a mesh.
 #[derive(Debug, Clone)]
 pub enum Standing {
+    /// It has just started and is opening its mesh.
+    Starting,
     /// It asks to join and waits.
     Waiting,
     /// It was refused, and why.
@@ -89,6 +91,10 @@ impl NodeApi {
     fn member(&self) -> Result<Member, Problem> {
         match &*self.standing.borrow() {
             Standing::Member(member) => Ok((**member).clone()),
+            Standing::Starting => {
+                let detail = "this node has just started and is opening its ledger";
+                Err(Problem::new(ErrorCode::NotReady, detail).retry_after(1))
+            }
             Standing::Waiting => Err(Problem::new(
                 ErrorCode::NotApproved,
                 "this node waits to be approved; on a machine of the mesh: weft node approve NAME",

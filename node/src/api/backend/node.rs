@@ -25,7 +25,7 @@ impl NodeApi {
     pub(super) async fn show_status(&self) -> Answer<Status> {
         let member = match &*self.standing.borrow() {
             Standing::Member(member) => Some((**member).clone()),
-            Standing::Waiting | Standing::Refused(_) => None,
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
         };
         let refused = matches!(&*self.standing.borrow(), Standing::Refused(_));
         let mesh = match &member {
@@ -81,7 +81,7 @@ impl NodeApi {
     pub(super) async fn show_identity(&self) -> Identity {
         let mesh = match &*self.standing.borrow() {
             Standing::Member(member) => Some(member.context.mesh),
-            Standing::Waiting | Standing::Refused(_) => None,
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
         };
         Identity {
             peer: self.options.node(),
@@ -154,7 +154,7 @@ impl NodeApi {
             Standing::Member(member) => {
                 member.worker.as_ref().map_or((0, 0), |worker| *worker.slots().borrow())
             }
-            Standing::Waiting | Standing::Refused(_) => (0, 0),
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => (0, 0),
         }
     }
 
@@ -167,12 +167,13 @@ impl NodeApi {
         let standing = self.standing.borrow();
         let (member, detail) = match &*standing {
             Standing::Member(member) => (true, format!("in the mesh \"{}\"", member.mesh_name)),
+            Standing::Starting => (false, "has just started".to_owned()),
             Standing::Waiting => (false, "waits to be approved".to_owned()),
             Standing::Refused(reason) => (false, format!("was refused: {reason}")),
         };
         let leader = match &*standing {
             Standing::Member(member) => *member.leader.watch().borrow(),
-            Standing::Waiting | Standing::Refused(_) => None,
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
         };
         let leads = match leader {
             Some(leader) => format!("{leader} leads"),

@@ -182,5 +182,8 @@ impl Submission {
 /// Whether asking again may help.
 #[must_use]
 pub fn is_transient(error: &CliError) -> bool {
-    matches!(error.code(), ErrorCode::NoLeader | ErrorCode::QueueFull | ErrorCode::RateLimited)
+    matches!(
+        error.code(),
+        ErrorCode::NoLeader | ErrorCode::NotReady | ErrorCode::QueueFull | ErrorCode::RateLimited
+    )
 }

@@ -25,6 +25,7 @@ use crate::{
 pub(super) enum Request {
     Lease { from: NodeId, request: Box<LeaseRequest>, reply: oneshot::Sender<LeaseResponse> },
     Drain(bool),
+    Stranger,
     Progress(LeaseId, u32),
     Finished(LeaseId),
     Heard(Vec<LeaseId>, Fence, Option<u64>),
@@ -113,6 +114,7 @@ impl Actor {
         match request {
             Request::Lease { from, request, reply } => self.lease_request(from, *request, reply),
             Request::Drain(draining) => Some(Input::Drain(draining)),
+            Request::Stranger => Some(Input::Stranger),
             Request::Progress(lease, done) => Some(Input::Progress(lease, done)),
             Request::Finished(lease) => {
                 self.running.remove(&lease);

@@ -81,6 +81,11 @@ impl Worker {
         answer.await.unwrap_or(LeaseResponse::Refused(RejectReason::Draining))
     }
 
+    /// A node that is not known to be a member has connected. Forgotten when the worker is busy: it asks soon anyway.
+    pub fn stranger(&self) {
+        let _busy = self.requests.try_send(Request::Stranger);
+    }
+
     /// Takes no new work from now on, or takes it again.
     pub async fn drain(&self, draining: bool) {
         let _stopped = self.requests.send(Request::Drain(draining)).await;

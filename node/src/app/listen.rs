@@ -1,0 +1,86 @@
+//! Listening for other nodes: where it was asked to, or else where it is free.
+
+use std::net::{IpAddr, TcpListener, UdpSocket};
+
+use libp2p::{Multiaddr, multiaddr::Protocol};
+use prometheus_client::registry::Registry;
+use protocol::wire::enroll::Role;
+
+use super::AppError;
+use crate::{
+    home::UpOptions,
+    net::{self, Net, NetConfig, NetError},
+    roles::clock::NodeClock,
+};
+
+/// Connections that others make to a node that coordinates, or may.
+const COORDINATOR_CONNECTIONS_MAX: u32 = 512;
+
+/// Listens where it was asked to; where nobody asked and the port is taken, on a free one.
+pub(super) fn listen(
+    options: &UpOptions,
+    clock: NodeClock,
+    registry: &mut Registry,
+) -> Result<Net, AppError> {
+    let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let addresses = parse_all(&options.config.listen)?;
+    let mut config = NetConfig { listen: addresses, ..NetConfig::default() };
+    if options.config.roles.contains(&Role::Coordinator) {
+        config.established_in_max = COORDINATOR_CONNECTIONS_MAX;
+    }
+    let started = match config.listen.iter().find_map(taken) {
+        Some(error) => Err(error),
+        None => net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
+            .map_err(AppError::Net),
+    };
+    match started {
+        Err(AppError::PortTaken { .. } | AppError::Net(NetError::Listen { .. }))
+            if !options.config.listen_chosen =>
+        {
+            tracing::info!("the default port is taken: a free one is used");
+            let free =
+                options.config.listen.iter().map(|address| {
+                    address.replace(&format!("/{}", protocol::names::PORT_P2P), "/0")
+                });
+            config.listen = parse_all(&free.collect::<Vec<_>>())?;
+            net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
+                .map_err(AppError::Net)
+        }
+        result => result,
+    }
+}
+
+/// Whether somebody listens on an address already. libp2p shares TCP ports between its own sockets, so that two nodes
+/// would both seem to listen; a socket that shares nothing finds out.
+#[expect(clippy::wildcard_enum_match_arm, reason = "multiaddresses have dozens of kinds of parts")]
+fn taken(address: &Multiaddr) -> Option<AppError> {
+    let mut ip = None;
+    for part in address {
+        let bound = match part {
+            Protocol::Ip4(address) => {
+                ip = Some(IpAddr::V4(address));
+                continue;
+            }
+            Protocol::Ip6(address) => {
+                ip = Some(IpAddr::V6(address));
+                continue;
+            }
+            Protocol::Tcp(port) if port != 0 => TcpListener::bind((ip?, port)).map(drop),
+            Protocol::Udp(port) if port != 0 => UdpSocket::bind((ip?, port)).map(drop),
+            // Names, circuits, memory: nothing that another program can hold.
+            _ => return None,
+        };
+        return match bound {
+            Err(source) if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Some(AppError::PortTaken { address: address.to_string(), source })
+            }
+            Ok(()) | Err(_) => None,
+        };
+    }
+    None
+}
+
+pub(super) fn parse_all(addresses: &[String]) -> Result<Vec<Multiaddr>, AppError> {
+    let parse = |address: &String| address.parse().map_err(|_| AppError::Address(address.clone()));
+    addresses.iter().map(parse).collect()
+}
