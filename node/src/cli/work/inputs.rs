@@ -16,6 +16,7 @@ use protocol::{
 use super::{
     content::{Content, hash_bytes, hash_file},
     naming::{find_collision, input_name, line_name, literal_directory},
+    walk,
 };
 use crate::cli::error::CliError;
 
@@ -219,6 +220,27 @@ pub fn expand(
     Ok(matches)
 }
 
+/// The paths that a pattern means.
+fn matching(pattern: &str, directory: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let unreadable = |error: glob::PatternError| {
+        CliError::new(ErrorCode::Usage, format!("--in {pattern}: {}", error.msg))
+            .help("patterns have *, ?, [abc] and **; a character that is meant itself stands in brackets: [*]")
+    };
+    let hidden = asks_for_hidden(pattern, directory);
+    if pattern.split('/').any(|part| part == "**") {
+        let pattern = glob::Pattern::new(pattern).map_err(unreadable)?;
+        return Ok(walk::files(&pattern, directory, MATCHING, hidden)?.into_iter().collect());
+    }
+    let mut found = Vec::new();
+    for path in glob::glob_with(pattern, MATCHING).map_err(unreadable)? {
+        let path = path.map_err(|error| CliError::unreadable(error.path(), error.error()))?;
+        if hidden || !is_hidden(&path, directory) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 /// Returns how many directories were skipped.
 fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
     let directory = literal_directory(pattern);
@@ -227,28 +249,7 @@ fn expand_one(pattern: &str, matches: &mut Matches) -> Result<u64, CliError> {
     let paths: Vec<_> = if fs::symlink_metadata(pattern).is_ok() {
         vec![PathBuf::from(pattern)]
     } else {
-        let paths = glob::glob_with(pattern, MATCHING).map_err(|error| {
-            CliError::new(ErrorCode::Usage, format!("--in {pattern}: {}", error.msg))
-                .help("patterns have *, ?, [abc] and **; a character that is meant itself stands in brackets: [*]")
-        })?;
-        let hidden = asks_for_hidden(pattern, &directory);
-        let anywhere = pattern.split('/').any(|part| part == "**");
-        let mut found = Vec::new();
-        for path in paths {
-            match path {
-                Ok(path) if anywhere && is_below_link(&path, &directory) => {}
-                Ok(path) if hidden || !is_hidden(&path, &directory) => found.push(path),
-                Ok(_) => {}
-                // A link that leads back up: everything below it was seen already.
-                Err(error) if error.error().raw_os_error() == Some(LINK_LOOP) => {
-                    matches
-                        .skipped
-                        .push(format!("{} leads back to itself", error.path().display()));
-                }
-                Err(error) => return Err(CliError::unreadable(error.path(), error.error())),
-            }
-        }
-        found
+        matching(pattern, &directory)?
     };
     for path in paths {
         let metadata = match fs::metadata(&path) {
@@ -288,14 +289,6 @@ fn is_hidden(path: &Path, directory: &Path) -> bool {
         let part = part.as_encoded_bytes();
         part.starts_with(b".") && part != b"." && part != b".."
     })
-}
-
-/// Whether a link to a directory lies on the way from `directory` to a file. `**` does not follow those, as in
-/// shells, because they can lead in circles; a part of a pattern that stands for one directory does.
-fn is_below_link(path: &Path, directory: &Path) -> bool {
-    let ways =
-        path.ancestors().skip(1).take_while(|way| *way != directory && way.starts_with(directory));
-    ways.into_iter().any(|way| fs::symlink_metadata(way).is_ok_and(|found| found.is_symlink()))
 }
 
 fn nothing(pattern: &str, directories: u64) -> CliError {

@@ -157,3 +157,15 @@ fn hidden_files_are_inputs_only_where_they_are_asked_for() {
     assert_eq!(names(dir.path(), &[".secret/*"]).unwrap(), ["e.txt"]);
     assert!(!names(dir.path(), &["**/*.txt"]).unwrap().contains(&".secret/e.txt".to_owned()));
 }
+
+#[test]
+fn links_that_lead_in_circles_are_not_walked() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("a/b")).unwrap();
+    fs::write(dir.path().join("a/b/one.txt"), "one").unwrap();
+    for (link, to) in [("a/up", ".."), ("a/b/up", "../.."), ("a/b/self", ".")] {
+        std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+    }
+    std::os::unix::fs::symlink("b/one.txt", dir.path().join("a/file-link.txt")).unwrap();
+    assert_eq!(names(dir.path(), &["**/*.txt"]).unwrap(), ["a/b/one.txt", "a/file-link.txt"]);
+}
