@@ -11,7 +11,7 @@ mod refusal;
 
 use protocol::units::Pages;
 use serde::{Deserialize, Serialize};
-use wasmparser::WasmFeatures;
+use wasmparser::{Parser, WasmFeatures};
 
 pub use self::{
     function::FunctionFacts,
@@ -104,6 +104,14 @@ impl<'a> Admitted<'a> {
 pub fn admit<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Admitted<'a>, Refusal> {
     check_header(bytes, limits)?;
     module::Reader::new(limits).read(bytes)
+}
+
+/// A parser that reads the encoding of [`FEATURES`] and of nothing else. Left to itself it would read that of all
+/// proposals: a load with a memory index, say, which means the same and is not valid to any engine.
+pub(crate) fn parser() -> Parser {
+    let mut parser = Parser::new(0);
+    parser.set_features(FEATURES);
+    parser
 }
 
 /// Tells people who brought something else what it is.

@@ -3,7 +3,7 @@
 use protocol::units::Pages;
 use wasmparser::{
     CompositeInnerType, ElementItems, Export, ExternalKind, FuncType, FuncValidatorAllocations,
-    Import, Parser, Payload, SubType, TypeRef, ValType, ValidPayload, Validator,
+    Import, Payload, SubType, TypeRef, ValType, ValidPayload, Validator,
 };
 
 use super::{
@@ -61,7 +61,7 @@ impl<'l> Reader<'l> {
     pub(super) fn read<'a>(mut self, bytes: &'a [u8]) -> Result<Admitted<'a>, Refusal> {
         let mut validator = Validator::new_with_features(FEATURES);
         let mut allocations = FuncValidatorAllocations::default();
-        for payload in Parser::new(0).parse_all(bytes) {
+        for payload in super::parser().parse_all(bytes) {
             let payload = payload.map_err(invalid)?;
             // Before validation: a limit gives the clearer sentence, and bounds what validation costs.
             self.check_count(&payload)?;

@@ -125,3 +125,46 @@ fn slots_count_parameters_locals_and_operands() {
     let facts = admitted.functions()[1];
     assert_eq!((facts.locals, facts.slots, facts.calls), (2, 5, false));
 }
+
+/// The module of that text, with one of its bytes followed by another. Sections and bodies are one longer then.
+fn encoded_in_the_words_of_a_feature_that_is_off(body: &[u8]) -> Vec<u8> {
+    use wasm_encoder::{
+        CodeSection, ExportKind, ExportSection, Function, FunctionSection, MemorySection,
+        MemoryType, Module, TypeSection,
+    };
+    let mut types = TypeSection::new();
+    types.ty().function([], []);
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut memories = MemorySection::new();
+    memories.memory(MemoryType {
+        minimum: 1,
+        maximum: None,
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut exports = ExportSection::new();
+    exports.export("_start", ExportKind::Func, 0);
+    let mut function = Function::new([]);
+    function.raw(body.iter().copied());
+    let mut code = CodeSection::new();
+    code.function(&function);
+    let mut module = Module::new();
+    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
+    module.finish()
+}
+
+#[test]
+fn encodings_of_features_that_are_off_are_refused_where_they_mean_the_same() {
+    let refused = |body: &[u8]| {
+        let module = encoded_in_the_words_of_a_feature_that_is_off(body);
+        admit(&module, &Limits::default()).unwrap_err().code
+    };
+    let plain = encoded_in_the_words_of_a_feature_that_is_off(&[0x3f, 0, 0x1a, 0x0b]);
+    admit(&plain, &Limits::default()).unwrap();
+    // `i32.load` that names memory 0; `memory.size` and `memory.grow` with an index of two bytes.
+    assert_eq!(refused(&[0x41, 0, 0x28, 0x42, 0, 0, 0x1a, 0x0b]), RefusalCode::Invalid);
+    assert_eq!(refused(&[0x3f, 0x80, 0, 0x1a, 0x0b]), RefusalCode::Invalid);
+    assert_eq!(refused(&[0x41, 0, 0x40, 0x80, 0, 0x1a, 0x0b]), RefusalCode::Invalid);
+}

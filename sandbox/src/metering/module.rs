@@ -6,10 +6,10 @@ use wasm_encoder::{
     BlockType, CodeSection, Encode, ExportKind, ExportSection, GlobalType, Module, RawSection,
     SectionId, ValType,
 };
-use wasmparser::{BinaryReader, ExternalKind, FuncType, FunctionBody, Parser, Payload, TypeRef};
+use wasmparser::{BinaryReader, ExternalKind, FuncType, FunctionBody, Payload, TypeRef};
 
 use super::{Counter, Error, body};
-use crate::admission::{Admitted, ENTRY, MEMORY};
+use crate::admission::{Admitted, ENTRY, MEMORY, parser};
 
 /// The order of sections in a module (WebAssembly core specification, section 5.5.2).
 const ORDER: [SectionId; 11] = [
@@ -44,7 +44,7 @@ struct Parts<'a> {
 
 pub(super) fn rewrite(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
     let mut parts = Parts::default();
-    for payload in Parser::new(0).parse_all(admitted.bytes()) {
+    for payload in parser().parse_all(admitted.bytes()) {
         parts.take(payload?, admitted.bytes())?;
     }
     let mut block_types = BlockTypes::after(&parts.types);
