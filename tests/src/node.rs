@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Node {
     weft: Weft,
     data_dir: PathBuf,
-    /// What it was started with, besides where it listens.
+    /// What it was started with, besides its data directory and where it listens.
     flags: Vec<String>,
     process: Child,
     ready: Ready,
@@ -46,9 +46,29 @@ impl Node {
     ///
     /// If it ends before it is ready, or takes too long.
     pub fn start(weft: &Weft, data_dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
-        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let alone = ["--no-mdns", "--api", "127.0.0.1:0"];
         let listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"];
-        let (process, ready) = launch(weft, data_dir, &listen, &flags)?;
+        Self::launched(weft, data_dir, &listen, &[&alone, flags].concat())
+    }
+
+    /// Starts a node as a person would, with nothing but `flags`, and waits until it is ready: in a namespace of its
+    /// own, where all ports are free and nobody else is found. Its log is `DATA_DIR.log`.
+    ///
+    /// # Errors
+    ///
+    /// If it ends before it is ready, or takes too long.
+    pub fn start_plain(weft: &Weft, data_dir: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        Self::launched(weft, data_dir, &[], flags)
+    }
+
+    fn launched(
+        weft: &Weft,
+        data_dir: &Path,
+        listen: &[&str],
+        flags: &[&str],
+    ) -> anyhow::Result<Self> {
+        let flags: Vec<_> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let (process, ready) = launch(weft, data_dir, listen, &flags)?;
         let (weft, data_dir) = (weft.clone(), data_dir.to_owned());
         Ok(Self { weft, data_dir, flags, process, ready, done: false })
     }
@@ -69,6 +89,15 @@ impl Node {
     #[must_use]
     pub fn api(&self) -> &str {
         &self.ready.api
+    }
+
+    /// What it has said on its standard error since it was first started.
+    ///
+    /// # Errors
+    ///
+    /// If its log cannot be read.
+    pub fn log(&self) -> anyhow::Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(log_path(&self.data_dir))?).into_owned())
     }
 
     /// Its data directory.
@@ -223,7 +252,7 @@ fn launch(
     flags: &[String],
 ) -> anyhow::Result<(Child, Ready)> {
     let log = log_path(data_dir);
-    let mut command = weft.command(&["up", "--no-mdns", "--api", "127.0.0.1:0"]);
+    let mut command = weft.command(&["up"]);
     for address in listen {
         command.args(["--listen", address]);
     }

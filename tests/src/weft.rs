@@ -9,12 +9,14 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::{Node, Running, Said};
+use crate::{Node, Running, Said, netns::Entrance};
 
 /// `weft`, as it was built beside the program that asks.
 #[derive(Debug, Clone)]
 pub struct Weft {
     program: PathBuf,
+    /// The machine that it runs on, if it is not this one.
+    machine: Option<Entrance>,
 }
 
 impl Weft {
@@ -29,7 +31,7 @@ impl Weft {
         for directory in directories {
             let program = directory.join("weft");
             if program.is_file() && directory.join("weft-runner").is_file() {
-                return Ok(Self { program });
+                return Ok(Self { program, machine: None });
             }
         }
         bail!(
@@ -39,10 +41,18 @@ impl Weft {
         )
     }
 
+    /// The same binaries, run in a namespace.
+    pub(crate) fn inside(&self, machine: Entrance) -> Self {
+        Self { program: self.program.clone(), machine: Some(machine) }
+    }
+
     /// A command line, in an environment that changes nothing about it.
     #[must_use]
     pub fn command(&self, args: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match &self.machine {
+            Some(machine) => machine.command(&self.program),
+            None => Command::new(&self.program),
+        };
         command.args(args).env_remove("WEFT_DATA_DIR").env_remove("WEFT_API");
         command
     }
