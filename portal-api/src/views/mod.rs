@@ -27,7 +27,7 @@ pub use health::{Check, Health, ShuttingDown};
 pub use job::{Job, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
 pub use node::{Decision, Identity, Node, Peer};
 pub use receipt::{Receipt, ReceiptDetail};
-pub use receipt_file::{BadReceiptFile, ReceiptFile};
+pub use receipt_file::{BadReceiptFile, ReceiptData, ReceiptFile, TaskData};
 pub use status::{Credit, Mesh, OpenWork, Sharing, Status};
 pub use submit::{Limits, Plan, ScopeName, SubmitRequest};
 pub use task::{JobResults, Output, OutputFile, Stream, Task, TaskResult};

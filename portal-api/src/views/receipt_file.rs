@@ -48,6 +48,57 @@ pub struct ReceiptFile {
     /// The manifest of what it put out, in base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
+    /// What is needed to run the task again, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<ReceiptData>,
+}
+
+/// What a task was made of. Each part is named by a hash in the receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptData {
+    /// The module, in base64.
+    pub module: String,
+    /// The description of the input (`TaskInput`), in base64.
+    pub input: String,
+    /// The content that the description refers to, each once, in the order in which it does; in base64.
+    pub blobs: Vec<String>,
+}
+
+/// [`ReceiptData`], decoded. Nothing is checked yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskData {
+    /// The module.
+    pub module: Vec<u8>,
+    /// The encoded description of the input.
+    pub input: Vec<u8>,
+    /// The content that it refers to.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+impl From<&TaskData> for ReceiptData {
+    fn from(data: &TaskData) -> Self {
+        Self {
+            module: STANDARD.encode(&data.module),
+            input: STANDARD.encode(&data.input),
+            blobs: data.blobs.iter().map(|blob| STANDARD.encode(blob)).collect(),
+        }
+    }
+}
+
+impl TryFrom<&ReceiptData> for TaskData {
+    type Error = BadReceiptFile;
+
+    fn try_from(data: &ReceiptData) -> Result<Self, BadReceiptFile> {
+        Ok(Self {
+            module: bytes("data.module", &data.module)?,
+            input: bytes("data.input", &data.input)?,
+            blobs: data
+                .blobs
+                .iter()
+                .map(|blob| bytes("data.blobs", blob))
+                .collect::<Result<_, _>>()?,
+        })
+    }
 }
 
 impl Kind for ReceiptFile {
@@ -93,6 +144,7 @@ impl TryFrom<&ReceiptProof> for ReceiptFile {
             entry_path: proof.entry_path.iter().map(hex::encode).collect(),
             checkpoint: proof.checkpoint.clone(),
             output: proof.output.as_ref().map(to_base64).transpose()?,
+            data: None,
         })
     }
 }

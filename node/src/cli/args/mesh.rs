@@ -82,6 +82,9 @@ pub enum ReceiptCommand {
         /// The file; - for standard output
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Also write the module and the inputs, so that the task can be run again
+        #[arg(long)]
+        with_data: bool,
     },
     /// Check a receipt file, without a node
     Verify {
@@ -90,5 +93,8 @@ pub enum ReceiptCommand {
         /// The mesh that it must be of: its id. Else the Genesis in the file is used, and its mesh id printed
         #[arg(long, value_name = "MESH")]
         mesh: Option<String>,
+        /// Also run the task again, here, and compare: result, memory and fuel
+        #[arg(long)]
+        reexec: bool,
     },
 }

@@ -69,6 +69,16 @@ pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
     if context.dry_run() {
         return context.would(format!("run {} on this machine", module.name));
     }
+    let done = run_alone(context, task).await?;
+    tell(context, &module, done, out.as_ref())
+}
+
+/// Runs a task in the sandbox of this machine, until it ends or the user stops it.
+///
+/// # Errors
+///
+/// If nothing can be run here, `--timeout` was reached, or the user stopped it.
+pub async fn run_alone(context: &Context, task: TaskRun) -> Result<TaskDone, CliError> {
     let pool = pool()?;
     let run = async {
         match context.timeout() {
@@ -82,8 +92,7 @@ pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
         }
     };
     let stopped = || Err(CliError::new(ErrorCode::Interrupted, "the program was stopped"));
-    let done = unless_interrupted(run).await.unwrap_or_else(stopped)?;
-    tell(context, &module, done, out.as_ref())
+    unless_interrupted(run).await.unwrap_or_else(stopped)
 }
 
 /// The task. Its seed is always the same, so that running it again gives the same result.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use protocol::{
-    codec::{Canonical, DecodeError, decode, encode},
+    codec::{Canonical, DecodeError, decode},
     ids::{Hash, NodeId, TaskIndex},
     wire::{
         lease::LeaseOffer,
@@ -110,9 +110,4 @@ impl Inputs {
     async fn decoded<T: Canonical>(&self, hash: Hash) -> Result<T, InputError> {
         decode(&self.read(hash).await?).map_err(InputError::Malformed)
     }
-}
-
-/// The hash that a receipt names an input by.
-pub(super) fn input_hash(input: &TaskInput) -> Hash {
-    Hash::of(&encode(input))
 }

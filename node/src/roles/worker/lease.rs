@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use protocol::{
     batch::{Batch, Commitment},
-    codec::{encode, try_encode},
+    codec::encode,
     ids::{Hash, LeaseId, TaskIndex},
     limits::{BATCH_ITEMS_MAX, INLINE_OUTPUT_BYTES_MAX, RPC_BYTES_MAX},
     outcome::{Interruption, Outcome},
@@ -12,20 +12,21 @@ use protocol::{
     units::{Fuel, Pages},
     wire::{
         lease::{LeaseItem, LeaseOffer},
-        manifest::{BlobRef, OutputFile, OutputManifest, TaskInput},
+        manifest::{OutputManifest, TaskInput},
         receipt::{ReceiptHeader, ResultRequest, TaskReceipt},
     },
 };
-use sandbox::task::{ModuleSource, TaskDone, TaskRun};
+use sandbox::task::{ModuleSource, TaskDone};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Parts, Worker,
     actor::Request,
-    inputs::{InputError, Inputs, input_hash},
+    inputs::{InputError, Inputs},
 };
 use crate::{
     blobs::{BlobError, Pin},
+    execution::{Execution, described, input_hash, output_hash},
     roles::{Context, clock::NodeClock},
 };
 
@@ -115,14 +116,10 @@ impl LeaseRun {
         Ok(())
     }
 
-    /// The module of the lease: the reducing task has its own.
+    /// The module of the lease: the reducing task has its own, and is alone in its lease.
     fn module(&self) -> Hash {
-        match self.offer.spec.reduce_task() {
-            Some((task, module)) if self.offer.batch.items.iter().any(|item| item.task == task) => {
-                module
-            }
-            _ => self.offer.spec.module,
-        }
+        let first = self.offer.batch.items.first();
+        first.map_or(self.offer.spec.module, |item| Execution::module(&self.offer.spec, item.task))
     }
 
     async fn task(
@@ -147,7 +144,7 @@ impl LeaseRun {
             task: item.task,
             attempt: item.attempt,
             input: input_hash,
-            output: Hash::of(&encode(&output)),
+            output: output_hash(&output),
             output_bytes: output.len(),
             outcome: done.outcome,
             fuel: done.fuel,
@@ -173,10 +170,7 @@ impl LeaseRun {
             let stdin = self.inputs.content(&input.stdin).await?;
             let mut files = Vec::with_capacity(input.files.len());
             for file in &input.files {
-                files.push((file.path.clone(), self.inputs.content(&file.source).await?));
-            }
-            if let Some(path) = &input.stdin_as {
-                files.push((path.clone(), stdin.clone()));
+                files.push(self.inputs.content(&file.source).await?);
             }
             Ok::<_, InputError>((stdin, files))
         };
@@ -184,49 +178,16 @@ impl LeaseRun {
             Ok(prepared) => prepared,
             Err(error) => return missing(&error),
         };
-        let spec = &self.offer.spec;
-        let reduces = task.0 >= spec.tasks;
-        let args = if reduces {
-            vec!["reduce".to_owned()]
-        } else {
-            let path = input.path().unwrap_or_default();
-            spec.args
-                .iter()
-                .map(|arg| if arg == "{}" { path.clone() } else { arg.replace("{}", &path) })
-                .collect()
-        };
-        let job = self.job();
-        let run = TaskRun {
-            module: self.module(),
-            source,
-            owner: self.owner(),
-            args,
-            env: spec.env.clone(),
-            stdin,
-            files,
-            limits: spec.limits,
-            seed: seed(job, task),
-        };
-        self.parts.pool.run(run).await
+        let (job, spec) = (self.job(), &self.offer.spec);
+        let execution = Execution { job, task, spec, input, stdin, files };
+        self.parts.pool.run(execution.run(source, self.owner())).await
     }
 
     /// Stores what a task put out, and describes it. What cannot be described in a message counts as too large.
     fn keep(&mut self, done: TaskDone) -> Result<(TaskDone, OutputManifest), super::OutboxError> {
-        let files = done
-            .files
-            .iter()
-            .map(|(path, content)| OutputFile { path: path.clone(), blob: BlobRef::to(content) });
-        let output = OutputManifest {
-            stdout: BlobRef::to(&done.stdout),
-            stderr: BlobRef::to(&done.stderr),
-            files: files.collect(),
-        };
-        let described = try_encode(&output).map_or(usize::MAX, |bytes| bytes.len());
-        if described > HAND_OVER_BYTES >> 1 {
-            let none = BlobRef::to(&[]);
-            let output = OutputManifest { stdout: none, stderr: none, files: Vec::new() };
-            let done = TaskDone { outcome: Outcome::OutputTooLarge, ..done };
-            return Ok((done, output));
+        let (outcome, output) = described(&done);
+        if outcome != done.outcome {
+            return Ok((TaskDone { outcome, ..done }, output));
         }
         let contents = [done.stdout.as_slice(), done.stderr.as_slice()]
             .into_iter()
@@ -246,7 +207,8 @@ impl LeaseRun {
             .pin(large.iter().map(|content| Hash::of(content)), pin)
             .and_then(|()| store.put_all(&large, false));
         kept.map_err(super::OutboxError::Outputs)?;
-        self.collected.bytes = self.collected.bytes.saturating_add(described);
+        let description = encode(&output).len();
+        self.collected.bytes = self.collected.bytes.saturating_add(description);
         Ok((done, output))
     }
 
@@ -292,11 +254,6 @@ impl LeaseRun {
         let authorization = self.offer.batch.header.peek().map(|header| header.authorization);
         protocol::ids::AccountId(authorization.map_or([0; 32], |hash| hash.0))
     }
-}
-
-/// What a guest may take for random: a function of job and task, so that anybody gets the same.
-fn seed(job: protocol::ids::JobId, task: TaskIndex) -> [u8; 32] {
-    Hash::of(&[b"weft/seed/1".as_slice(), &job.0, &task.0.to_le_bytes()].concat()).0
 }
 
 fn missing(error: &InputError) -> TaskDone {

@@ -26,13 +26,28 @@ impl Figures {
         self.figures.push(Figure { name, value, unit, goal: None, met: true });
     }
 
+    /// Adds a figure that should be no more than its goal.
+    pub(crate) fn at_most(
+        &mut self,
+        name: &'static str,
+        value: f64,
+        unit: &'static str,
+        goal: f64,
+    ) {
+        self.figures.push(Figure { name, value, unit, goal: Some(goal), met: value <= goal });
+    }
+
     /// Prints the table.
     #[expect(clippy::print_stdout, reason = "this is what the program is for")]
     pub(crate) fn print(&self) {
-        println!("{:<32} {:>14}  {:<8} {:>12}", "FIGURE", "VALUE", "UNIT", "GOAL");
+        println!("{:<40} {:>14}  {:<8} {:>12}  MET", "FIGURE", "VALUE", "UNIT", "GOAL");
         for figure in &self.figures {
             let goal = figure.goal.map_or_else(|| "-".to_owned(), |goal| format!("{goal}"));
-            println!("{:<32} {:>14.2}  {:<8} {goal:>12}", figure.name, figure.value, figure.unit);
+            let met = if figure.met { "yes" } else { "NO" };
+            println!(
+                "{:<40} {:>14.2}  {:<8} {goal:>12}  {met}",
+                figure.name, figure.value, figure.unit
+            );
         }
     }
 
@@ -44,4 +59,11 @@ impl Figures {
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(&self.figures)?)
     }
+}
+
+/// The value below which that many percent lie; not a number if there are none.
+pub(crate) fn quantile(values: &mut [f64], percent: usize) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = values.len().saturating_mul(percent).checked_div(100).unwrap_or(0);
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }

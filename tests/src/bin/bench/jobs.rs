@@ -6,7 +6,10 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::{Node, Stopwatch, Weft, healthy, items, number, text};
 
-use crate::{figures::Figures, parts};
+use crate::{
+    figures::{Figures, quantile},
+    parts,
+};
 
 /// Tasks of the job that throughput is measured with, unless `BENCH_TASKS` says otherwise.
 const TASKS_DEFAULT: u32 = 5_000;
@@ -181,13 +184,6 @@ fn seconds_of_day(time: &str) -> Option<f64> {
     let (_, time) = time.split_once('T')?;
     let mut parts = time.strip_suffix('Z')?.split(':').map(|part| part.parse::<f64>().ok());
     Some(parts.next()?? * 3_600.0 + parts.next()?? * 60.0 + parts.next()??)
-}
-
-/// The value below which that many percent lie; not a number if there are none.
-fn quantile(values: &mut [f64], percent: usize) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let at = values.len().saturating_mul(percent).checked_div(100).unwrap_or(0);
-    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 fn path(path: &Path) -> anyhow::Result<&str> {

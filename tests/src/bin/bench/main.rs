@@ -7,6 +7,7 @@
 mod figures;
 mod jobs;
 mod parts;
+mod reach;
 
 use std::{env, path::PathBuf};
 
@@ -14,7 +15,7 @@ use anyhow::{Context as _, bail};
 use figures::Figures;
 
 /// The suites that this build has.
-const SUITES: &[&str] = &["jobs"];
+const SUITES: &[&str] = &["jobs", "reach"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -22,6 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let mut figures = Figures::default();
     match suite.as_str() {
         "jobs" => jobs::measure(&mut figures).await?,
+        "reach" => reach::measure(&mut figures)?,
         unknown => bail!("no suite `{unknown}`: this build has {}", SUITES.join(", ")),
     }
     figures.print();
