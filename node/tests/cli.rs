@@ -183,6 +183,8 @@ fn the_help_is_the_one_that_was_reviewed() {
         "up",
         "down",
         "status",
+        "join",
+        "leave",
         "run",
         "map",
         "exec",

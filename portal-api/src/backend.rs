@@ -13,8 +13,9 @@ use crate::{
     problem::Problem,
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, LedgerPoint,
-        Node, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
+        Joining, LeaveRequest, LedgerPoint, Left, Node, Peer, Plan, Receipt, ReceiptFile,
+        ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 
@@ -135,6 +136,14 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         receipt: ReceiptId,
     ) -> impl Future<Output = Answer<ReceiptFile>> + Send;
+
+    /// Asks to join the mesh of the node at an address, and says whom that reached. Somebody decides there later:
+    /// [`Status::joining`] says how it is getting on. `wrong-state` if this node's own mesh holds something and may
+    /// not be left; `node-unreachable` if nobody is there. A later request takes the place of an earlier one.
+    fn join(&self, request: JoinRequest) -> impl Future<Output = Answer<Joining>> + Send;
+
+    /// Leaves the mesh, keeps what it held, and begins to shut this node down.
+    fn leave(&self, request: LeaveRequest) -> impl Future<Output = Answer<Left>> + Send;
 
     /// Begins to shut this node down.
     fn shut_down(&self) -> impl Future<Output = Answer<ShuttingDown>> + Send;

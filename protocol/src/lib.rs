@@ -16,6 +16,7 @@ pub mod ids;
 pub mod keys;
 pub mod limits;
 pub mod machine;
+pub mod mdns;
 pub mod merkle;
 pub mod names;
 #[cfg(feature = "net")]

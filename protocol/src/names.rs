@@ -57,6 +57,12 @@ impl MeshProtocol {
     }
 }
 
+/// Whether what identify says is of our family of protocols, in whichever version.
+#[must_use]
+pub fn is_ours(identified: &str) -> bool {
+    identified.starts_with("/weft/")
+}
+
 /// The gossip topic of capacity adverts.
 #[must_use]
 pub fn advert_topic(mesh: &MeshId) -> String {

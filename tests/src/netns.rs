@@ -8,6 +8,7 @@
 
 use std::{
     fmt::Debug,
+    fs,
     io::{BufRead as _, BufReader},
     net::Ipv4Addr,
     path::Path,
@@ -101,6 +102,21 @@ impl Lan {
         };
         host.plug_in()?;
         Ok(host)
+    }
+
+    /// Makes `server` the name server of all machines. The file that says so lies in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, or not put in place of the system's.
+    pub fn resolver(&self, server: Ipv4Addr, dir: &Path) -> anyhow::Result<()> {
+        let path = dir.join("resolv.conf");
+        fs::write(&path, format!("nameserver {server}\n"))?;
+        let mut mount = self.inside.entrance().command("mount");
+        mount.arg("--bind").arg(&path).arg("/etc/resolv.conf");
+        let said = mount.output()?;
+        ensure!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        Ok(())
     }
 
     /// `count` machines.

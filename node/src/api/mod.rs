@@ -4,6 +4,6 @@ mod backend;
 mod metrics;
 mod serve;
 
-pub use backend::{Member, NodeApi, Standing};
+pub use backend::{Asking, Member, NodeApi, Standing};
 pub use metrics::Metrics;
 pub use serve::{Listeners, ServeError, bind, serve};

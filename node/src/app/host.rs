@@ -31,6 +31,12 @@ pub(super) struct Load {
 }
 
 impl Host {
+    /// Memory of the machine that is free now, in bytes.
+    #[must_use]
+    pub fn memory_free_bytes(&self) -> u64 {
+        Meter::default().look().memory_free_bytes
+    }
+
     /// Looks at this machine. What the configuration leaves open is decided here: half of the cores (at least
     /// one), a quarter of the memory.
     #[must_use]

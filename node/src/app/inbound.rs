@@ -9,7 +9,7 @@ use protocol::{
     wire::{
         advert::Advert,
         client::ClientResponse,
-        enroll::{EnrollResponse, HelloResponse, MeshHello},
+        enroll::{EnrollResponse, HelloResponse},
         heartbeat::HeartbeatResponse,
         lease::LeaseResponse,
         receipt::ResultResponse,
@@ -18,6 +18,7 @@ use protocol::{
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::seek::Met;
 use crate::{
     api::{Member, Standing},
     blobs::BlobStore,
@@ -33,6 +34,8 @@ pub(super) struct Router {
     pub(super) stop: CancellationToken,
     pub(super) clock: NodeClock,
     pub(super) adverts: Adverts,
+    /// Who looks for a mesh to join.
+    pub(super) met: mpsc::Sender<Met>,
 }
 
 impl Router {
@@ -57,6 +60,10 @@ impl Router {
                     {
                         here.advert(advert).await;
                     }
+                }
+                Inbound::Met { node, address, hello } => {
+                    // Met again later: whom the queue has no room for is not lost for good.
+                    let _full = self.met.try_send(Met { node, address, hello });
                 }
                 Inbound::PeerConnected(node) => connection(member, node, true).await,
                 Inbound::PeerDisconnected(node) => connection(member, node, false).await,
@@ -124,11 +131,7 @@ async fn answer(member: Option<Member>, blobs: BlobStore, inbound: Inbound) {
     let here = member.as_ref().and_then(|member| member.leader.here());
     match inbound {
         Inbound::Hello { respond, .. } => {
-            let mesh = match (&member, here) {
-                (_, Some(here)) => here.hello(),
-                (Some(member), None) => hello(member),
-                (None, None) => None,
-            };
+            let mesh = member.as_ref().and_then(Member::hello);
             respond.respond(HelloResponse { version: protocol::wire::VERSION, mesh });
         }
         Inbound::Enroll { from, request, respond } => respond.respond(match (here, &member) {
@@ -161,22 +164,11 @@ async fn answer(member: Option<Member>, blobs: BlobStore, inbound: Inbound) {
                 tracing::debug!(peer = %from, %error, "content was not sent to the end");
             }
         }
-        Inbound::Advert { .. } | Inbound::PeerConnected(_) | Inbound::PeerDisconnected(_) => {}
+        Inbound::Advert { .. }
+        | Inbound::Met { .. }
+        | Inbound::PeerConnected(_)
+        | Inbound::PeerDisconnected(_) => {}
     }
-}
-
-/// What a member that does not coordinate may say about its mesh.
-fn hello(member: &Member) -> Option<MeshHello> {
-    let genesis = member.context.genesis.peek().ok()?;
-    Some(MeshHello {
-        mesh: member.context.mesh,
-        name: genesis.name,
-        epoch: member.context.epoch,
-        joining: genesis.joining,
-        founded: genesis.founded,
-        members: 0,
-        pristine: false,
-    })
 }
 
 /// Where to ask instead.

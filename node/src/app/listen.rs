@@ -24,7 +24,8 @@ pub(super) fn listen(
 ) -> Result<Net, AppError> {
     let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let addresses = parse_all(&options.config.listen)?;
-    let mut config = NetConfig { listen: addresses, ..NetConfig::default() };
+    let mdns = options.config.mdns;
+    let mut config = NetConfig { listen: addresses, mdns, ..NetConfig::default() };
     if options.config.roles.contains(&Role::Coordinator) {
         config.established_in_max = COORDINATOR_CONNECTIONS_MAX;
     }

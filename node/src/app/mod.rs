@@ -5,13 +5,22 @@ mod enroll;
 mod error;
 mod host;
 mod inbound;
+mod life;
 mod listen;
 mod membership;
+mod moving;
+mod notices;
+mod seek;
 mod start;
+mod stay;
 mod up;
+mod words;
 
+pub use enroll::Patience;
 pub use error::{AppError, chain};
 pub use host::Host;
+pub use life::{Mine, Order};
+pub use seek::Join;
 pub use up::up;
 
 /// Sixteen bytes from the operating system: ids, seeds, nonces.

@@ -11,7 +11,7 @@ use protocol::{
     ids::{MeshId, NodeId, RequestId},
     sign::Signed,
     wire::{
-        enroll::{Membership, NodeDecision, Role, Verdict},
+        enroll::{Membership, MeshHello, NodeDecision, Role, Verdict},
         genesis::{Genesis, Joining},
         heartbeat::Roster,
         view::Admission,
@@ -21,7 +21,11 @@ use sandbox::pool::Pool;
 use tokio::sync::{broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{AppError, Host, adverts, membership};
+use super::{
+    AppError, Host, adverts, membership, notices,
+    stay::{self, Stay},
+    words::Terminal,
+};
 use crate::{
     api::Member,
     blobs::BlobStore,
@@ -50,15 +54,22 @@ pub(super) struct Base {
     pub(super) stop: CancellationToken,
 }
 
-/// A member, and what is to be closed at the end.
-pub(super) struct Started {
-    pub(super) member: Member,
-    pub(super) consensus: Option<Arc<dyn Consensus>>,
-}
-
 impl Base {
     fn has(&self, role: Role) -> bool {
         self.options.config.roles.contains(&role)
+    }
+
+    /// Where a person reads what this node has to say.
+    pub(super) fn terminal(&self) -> Terminal {
+        Terminal { watched: self.options.watched }
+    }
+
+    /// Runs something beside, until it ends or the node does.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _stopped = stop.run_until_cancelled_owned(work).await;
+        });
     }
 
     fn context(&self, mesh: MeshId, membership: &Membership) -> Context {
@@ -70,8 +81,8 @@ impl Base {
             blobs: self.blobs.clone(),
             net: self.net.clone(),
             clock: self.clock,
-            tasks: self.tasks.clone(),
-            stop: self.stop.clone(),
+            tasks: TaskTracker::new(),
+            stop: self.stop.child_token(),
         }
     }
 
@@ -80,7 +91,7 @@ impl Base {
         &self,
         mesh: MeshId,
         membership: Membership,
-    ) -> Result<Started, AppError> {
+    ) -> Result<Stay, AppError> {
         membership::save(&self.options, &mesh, &membership)?;
         let context = self.context(mesh, &membership);
         let genesis = membership.genesis.peek().map_err(|source| AppError::Membership {
@@ -102,14 +113,31 @@ impl Base {
         self.start_worker(&context, worker, &leader, membership.clone()).map(|worker| {
             let submitter = Submitter::new(context.clone(), leader.clone());
             let consensus = coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
+            let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
+            let (said, facts) = watch::channel(MeshHello {
+                mesh,
+                name: genesis.name.clone(),
+                epoch: membership.epoch,
+                joining: genesis.joining,
+                founded: genesis.founded,
+                members: u32::try_from(membership.members.len()).unwrap_or(u32::MAX),
+                pristine: false,
+            });
             let member = Member {
                 context,
                 leader,
                 submitter,
                 worker: Some(worker),
                 mesh_name: genesis.name.clone(),
+                facts,
             };
-            Started { member, consensus }
+            if let Some(coordinator) = coordinator {
+                let terminal = self.terminal();
+                member.context.spawn(notices::tell(member.clone(), coordinator, terminal));
+            } else {
+                member.context.spawn(stay::follow_facts(member.clone(), said));
+            }
+            Stay { member, consensus, tasks, stop }
         })
     }
 

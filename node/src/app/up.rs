@@ -1,33 +1,37 @@
 //! `weft up`: from settings to a running node, and from there to a clean end.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
-use libp2p::Multiaddr;
 use prometheus_client::registry::Registry;
 use protocol::{
+    ids::MeshId,
     time::{Clock as _, Timestamp},
-    wire::advert::Isolation,
+    wire::{
+        advert::Isolation,
+        enroll::{Membership, Role},
+    },
 };
 use sandbox::pool::{self, Pool};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AppError, Host, enroll,
+    AppError, Host,
+    enroll::Patience,
     inbound::Router,
+    life::{self, Life, Mine, Order},
     listen::{listen, parse_all},
-    membership,
-    start::{Base, Started, may_found},
+    membership, moving,
+    seek::{self, Join, Met, Seek},
+    start::{Base, may_found},
+    stay::Stay,
+    words::{self, Belongs, Welcome},
 };
 use crate::{
-    api::{self, Metrics, NodeApi, Standing},
+    api::{self, Asking, Metrics, NodeApi, Standing},
     blobs::BlobStore,
     core::adverts::{self, Adverts},
     home::UpOptions,
@@ -36,7 +40,7 @@ use crate::{
 };
 
 /// How long everything may take to end once work has stopped.
-const END_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const END_WITHIN: Duration = Duration::from_secs(10);
 /// How long an idle runner process is kept warm.
 const RUNNERS_KEPT: Duration = Duration::from_secs(60);
 /// How often remembered peers are written.
@@ -51,6 +55,7 @@ const REMEMBER_EVERY: Duration = Duration::from_secs(10);
 /// See [`AppError`].
 pub async fn up(options: UpOptions) -> Result<(), AppError> {
     let options = Arc::new(options);
+    moving::finish(&options)?;
     let clock = NodeClock::start();
     let mut registry = Registry::default();
     let Net { handle, inbound, task } = listen(&options, clock, &mut registry)?;
@@ -62,50 +67,72 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     net_task.spawn(task.run(net_stop.clone()));
 
     let base = prepare(&options, handle, clock, &tasks, &stop).await?;
-    let (standing, standing_seen) = watch::channel(Standing::Starting);
+    let (life, seek, met, door) = unborn(&base);
     let listeners = api::bind(&options).await.map_err(AppError::Api)?;
     let url = listeners.url();
-    let api = node_api(&base, &standing_seen, registry, url.clone(), end.clone());
+    let api = node_api(&base, &door, registry, url.clone(), end.clone());
     let mut serving = tokio::task::JoinSet::new();
     serving.spawn(api::serve(listeners, api, stop.clone()));
     let router = Router {
-        standing: standing_seen,
+        standing: door.standing.clone(),
         blobs: base.blobs.clone(),
         tasks: tasks.clone(),
         stop: stop.clone(),
         clock,
         adverts: Adverts::new(adverts::Config::default()),
+        met,
     };
     tasks.spawn(router.run(inbound));
     tasks.spawn(remember_peers(base.clone()));
 
-    let started = start_known(&base).await?;
-    if let Some(started) = &started {
-        standing.send_replace(Standing::Member(Box::new(started.member.clone())));
+    let mut life = life;
+    if let Some((mesh, membership)) = mesh_at_start(&options)? {
+        life.settle(mesh, membership).await?;
     }
-    announce(&base, &url).await;
-
-    let consensus = started.as_ref().and_then(|started| started.consensus.clone());
-    let (joined_tx, joined) = watch::channel(started.map(|started| started.member));
-    if joined.borrow().is_none() {
-        standing.send_replace(Standing::Waiting);
-        let addresses = bootstrap(&options)?;
-        let base = base.clone();
-        base.clone().tasks.spawn(async move {
-            let stop = base.stop.clone();
-            let _stopped =
-                stop.run_until_cancelled(join(base, addresses, standing, joined_tx)).await;
-        });
+    announce(&base, &url, life.stay.as_ref()).await;
+    if life.stay.is_none() {
+        life.standing.send_replace(Standing::Waiting);
+        let addresses = parse_all(&options.config.bootstrap)?;
+        if !addresses.is_empty() {
+            let (mine, patience) = (Mine::IfPristine, Patience::Endless);
+            let join = Join { addresses, mine, patience, reached: None };
+            let _stopped = door.joins.send(join).await;
+        }
     }
-    let reason = wait_for_end(&end, &stop, consensus.as_ref(), &mut net_task, &mut serving).await;
-    drain(&joined, &options, &end).await;
-    wind_down(&base, consensus).await;
+    base.spawn(seek.run());
+    let reason = wait_for_end(&end, &stop, &mut life, &mut net_task, &mut serving).await;
+    if let Some(stay) = life.stay.as_ref().filter(|_| end.is_cancelled()) {
+        stay.drain(options.config.shutdown_grace).await;
+    }
+    wind_down(&base, life.stay.as_ref()).await;
     // Whoever asked for the end still gets an answer.
     let _served = tokio::time::timeout(END_WITHIN, serving.join_all()).await;
     net_stop.cancel();
     let _ended = tokio::time::timeout(END_WITHIN, net_task.join_all()).await;
     let _removed = std::fs::remove_file(options.home.socket());
     reason
+}
+
+/// What others in this process say to a node about the mesh that it is in, and see of it.
+struct Door {
+    standing: watch::Receiver<Standing>,
+    asking: watch::Receiver<Option<Asking>>,
+    joins: mpsc::Sender<Join>,
+    orders: mpsc::Sender<Order>,
+}
+
+/// A node that is in no mesh yet, and does not look for one yet.
+fn unborn(base: &Base) -> (Life, Seek, mpsc::Sender<Met>, Door) {
+    let (standing, standing_seen) = watch::channel(Standing::Starting);
+    let (asking, asking_seen) = watch::channel(None);
+    let (orders_in, orders) = mpsc::channel(life::ORDERS_MAX);
+    let (joins_in, joins) = mpsc::channel(seek::JOINS_MAX);
+    let (met_in, met) = mpsc::channel(seek::MET_MAX);
+    let life = Life { base: base.clone(), stay: None, standing: standing.clone(), orders };
+    let seek = Seek { base: base.clone(), standing, asking, orders: orders_in.clone(), met, joins };
+    let door =
+        Door { standing: standing_seen, asking: asking_seen, joins: joins_in, orders: orders_in };
+    (life, seek, met_in, door)
 }
 
 /// What a node has before it is a member.
@@ -134,32 +161,27 @@ async fn prepare(
     })
 }
 
-/// Starts in the mesh that this node is in, or founds one; `None` if it is to ask another first.
-async fn start_known(base: &Base) -> Result<Option<Started>, AppError> {
-    match membership::load(&base.options)? {
-        Some((mesh, membership)) => base.start(mesh, membership).await.map(Some),
-        None if base.options.config.bootstrap.is_empty() => {
-            let (mesh, membership) = may_found(&base.options)?;
-            base.start(mesh, membership).await.map(Some)
+/// The mesh that this node is in, or a new one; nothing if it is to ask others first.
+fn mesh_at_start(options: &UpOptions) -> Result<Option<(MeshId, Membership)>, AppError> {
+    match membership::load(options)? {
+        Some(known) => Ok(Some(known)),
+        None if options.config.bootstrap.is_empty() && options.config.join.is_none() => {
+            may_found(options).map(Some)
         }
         None => Ok(None),
     }
 }
 
 /// Ends everything but the network, so that what is answered last still gets out.
-async fn wind_down(base: &Base, consensus: Option<Arc<dyn ledger::replica::Consensus>>) {
+async fn wind_down(base: &Base, stay: Option<&Stay>) {
+    if let Some(stay) = stay {
+        stay.end().await;
+    }
     base.stop.cancel();
     base.tasks.close();
     if tokio::time::timeout(END_WITHIN, base.tasks.wait()).await.is_err() {
         tracing::warn!("not everything ended in time");
     }
-    if let Some(consensus) = consensus {
-        consensus.shutdown().await;
-    }
-}
-
-fn bootstrap(options: &UpOptions) -> Result<Vec<Multiaddr>, AppError> {
-    parse_all(&options.config.bootstrap)
 }
 
 /// Where tasks run, and how well guests are isolated there: measured, not assumed.
@@ -190,7 +212,7 @@ async fn retire_runners(pool: Arc<Pool>, stop: CancellationToken) {
 
 fn node_api(
     base: &Base,
-    standing: &watch::Receiver<Standing>,
+    door: &Door,
     registry: Registry,
     url: String,
     end: CancellationToken,
@@ -200,7 +222,10 @@ fn node_api(
         net: base.net.clone(),
         blobs: base.blobs.clone(),
         host: base.host,
-        standing: standing.clone(),
+        standing: door.standing.clone(),
+        asking: door.asking.clone(),
+        joins: door.joins.clone(),
+        orders: door.orders.clone(),
         metrics: Metrics::new(registry, &base.options),
         started: base.clock,
         url,
@@ -209,8 +234,7 @@ fn node_api(
 }
 
 /// One line for scripts on the standard output; some for people on a terminal.
-#[expect(clippy::print_stderr, reason = "what a person sees of a node in the foreground")]
-async fn announce(base: &Base, url: &str) {
+async fn announce(base: &Base, url: &str, stay: Option<&Stay>) {
     let node = base.options.node();
     let addresses = base.net.listen_addrs().await;
     // Of the kind that was asked for first: TCP unless somebody chose otherwise.
@@ -220,68 +244,50 @@ async fn announce(base: &Base, url: &str) {
     let p2p = p2p.map(|address| format!("{address}/p2p/{node}")).unwrap_or_default();
     let mut out = std::io::stdout().lock();
     let _closed = writeln!(out, "ready peer={node} p2p={p2p} api={url}").and_then(|()| out.flush());
-    if std::io::stderr().is_terminal() {
-        let took = base.clock.now().saturating_since(Timestamp::ORIGIN).as_secs_f64();
-        eprintln!("  Ready in {took:.1} s, running in the foreground. Ctrl-C stops it.");
-        eprintln!("  Add another machine:                 weft up --bootstrap {p2p}");
-        eprintln!("  Try it now, in another terminal:     weft run --example primes");
-    }
-}
-
-/// Asks to join, then starts as a member.
-async fn join(
-    base: Base,
-    addresses: Vec<Multiaddr>,
-    standing: watch::Sender<Standing>,
-    joined: watch::Sender<Option<api::Member>>,
-) {
-    let (mesh, membership) = enroll::join(&base.options, &base.net, addresses, &standing).await;
-    match base.start(mesh, membership).await {
-        Ok(Started { member, .. }) => {
-            tracing::info!(mesh = member.mesh_name, "joined");
-            joined.send_replace(Some(member.clone()));
-            standing.send_replace(Standing::Member(Box::new(member)));
-            // The senders live as long as the node: whoever watches must not see them closed.
-            base.stop.cancelled().await;
+    drop(out);
+    let genesis = stay.and_then(|stay| stay.member.context.genesis.peek().ok());
+    let mesh = match (&genesis, &base.options.config.join) {
+        (Some(genesis), _) if genesis.coordinator == node => {
+            Belongs::Own(&genesis.name, genesis.joining)
         }
-        Err(error) => {
-            tracing::error!(error = %super::chain(&error), "the node could not start in its mesh");
-            base.stop.cancel();
-        }
-    }
+        (Some(genesis), _) => Belongs::Member(&genesis.name),
+        (None, Some(name)) => Belongs::Waits(name),
+        (None, None) => Belongs::Asks,
+    };
+    let works = base.options.config.roles.contains(&Role::Worker);
+    base.terminal().say(&words::welcome(&Welcome {
+        is_new: base.options.keys_are_new,
+        name: &base.options.name(),
+        node,
+        mesh,
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        memory_free_bytes: base.host.memory_free_bytes(),
+        shares: works.then_some((base.host.slots, base.host.memory_shared_bytes)),
+        listens: &addresses,
+        on_lan: base.options.config.mdns,
+        took: base.clock.now().saturating_since(Timestamp::ORIGIN),
+    }));
 }
 
 async fn wait_for_end(
     end: &CancellationToken,
     stop: &CancellationToken,
-    consensus: Option<&Arc<dyn ledger::replica::Consensus>>,
+    life: &mut Life,
     net_task: &mut tokio::task::JoinSet<()>,
     serving: &mut tokio::task::JoinSet<()>,
 ) -> Result<(), AppError> {
-    let fatal = async {
-        match consensus {
-            Some(consensus) => {
-                let mut fatal = consensus.fatal();
-                match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
-                    Ok(Some(fatal)) => AppError::Fatal(fatal),
-                    Ok(None) | Err(_) => AppError::Ended("ledger"),
-                }
-            }
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = end.cancelled() => Ok(()),
         () = stop.cancelled() => Err(AppError::Ended("node")),
         () = signalled() => { end.cancel(); Ok(()) }
-        error = fatal => Err(error),
+        error = life.run() => Err(error),
         _ = net_task.join_next() => Err(AppError::Ended("network")),
         _ = serving.join_next() => Err(AppError::Ended("API")),
     }
 }
 
 /// SIGINT or SIGTERM.
-async fn signalled() {
+pub(super) async fn signalled() {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
@@ -290,34 +296,6 @@ async fn signalled() {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
-    }
-}
-
-/// Takes no more work, and waits for what runs; a second signal ends the waiting.
-async fn drain(
-    joined: &watch::Receiver<Option<api::Member>>,
-    options: &UpOptions,
-    end: &CancellationToken,
-) {
-    let Some(worker) = joined.borrow().as_ref().and_then(|member| member.worker.clone()) else {
-        return;
-    };
-    if !end.is_cancelled() {
-        return;
-    }
-    worker.drain(true).await;
-    let mut slots = worker.slots();
-    let (all, free) = *slots.borrow();
-    if all != free {
-        tracing::info!(
-            running = all.saturating_sub(free),
-            "waits for what runs; signal again to stop at once"
-        );
-    }
-    let idle = slots.wait_for(|(all, free)| all == free);
-    tokio::select! {
-        _ = tokio::time::timeout(options.config.shutdown_grace, idle) => {}
-        () = signalled() => tracing::info!("stops at once"),
     }
 }
 

@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::{
     args::{Cli, Command},
-    commands::{about, config, credits, daemon, jobs, nodes, overview, receipts},
+    commands::{about, config, credits, daemon, jobs, joining, nodes, overview, receipts},
     context::Context,
     error::CliError,
     exit::Exit,
@@ -65,6 +65,8 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Up(args) => daemon::up(context, &args),
         Command::Down => block_on(daemon::down(context)),
         Command::Status => ask(context, overview::status(context)),
+        Command::Join(args) => ask(context, joining::join(context, &args)),
+        Command::Leave(args) => block_on(joining::leave(context, &args)),
         Command::Run(args) => block_on(run::run(context, *args)),
         Command::Map(args) => block_on(map::map(context, *args)),
         Command::Exec(args) => block_on(exec::exec(context, *args)),

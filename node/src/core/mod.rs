@@ -3,7 +3,9 @@
 //! Time and seeds come in as arguments; effects go out as values. [`scheduler`] is the place to start reading.
 
 pub mod adverts;
+pub mod discovery;
 pub mod dispatch;
+pub mod meeting;
 pub mod reduce;
 pub mod scheduler;
 pub mod transitions;

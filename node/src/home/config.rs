@@ -38,6 +38,8 @@ pub struct Config {
     pub listen_chosen: bool,
     /// Multiaddresses of nodes of the mesh to join. Empty: a mesh of one's own.
     pub bootstrap: Vec<String>,
+    /// Whether to look for nodes on the local network, and to be found there.
+    pub mdns: bool,
     /// Where the HTTP API listens: loopback.
     pub api: SocketAddr,
     /// Whether a person chose it: then one that is taken is an error.
@@ -46,6 +48,8 @@ pub struct Config {
     pub portal: Option<SocketAddr>,
     /// What a new mesh is called.
     pub mesh_name: String,
+    /// A mesh on the local network to wait for instead of making one.
+    pub join: Option<String>,
     /// Whether a new mesh admits whoever asks.
     pub auto_approve: bool,
     /// Tasks that run at a time; `None`: half of the cores, at least one.
@@ -78,6 +82,7 @@ impl TryFrom<&Settings> for Config {
             listen_chosen: read.chosen("p2p.listen"),
             bootstrap: read
                 .list("p2p.bootstrap", |addresses| check_addresses(addresses, Needs::Peer))?,
+            mdns: matches!(read.value("p2p.mdns"), Some(Value::Flag(true))),
             api: read.checked("api.listen", parse_api)?,
             api_chosen: read.chosen("api.listen"),
             portal: read.checked("portal.listen", |text| match text {
@@ -85,6 +90,10 @@ impl TryFrom<&Settings> for Config {
                 address => parse_api(address).map(Some),
             })?,
             mesh_name: read.checked("mesh.name", check_name)?,
+            join: read.checked("mesh.join", |text| match text {
+                "" => Ok(None),
+                name => check_name(name).map(Some),
+            })?,
             auto_approve: matches!(read.value("mesh.auto_approve"), Some(Value::Flag(true))),
             slots: read.slots()?,
             memory_bytes: read.checked("limits.memory", |text| match text {

@@ -81,6 +81,13 @@ pub const KEYS: &[Key] = &[
         "Multiaddresses, with /p2p/ID, of nodes of the mesh to join. Empty: a mesh of one's own.",
     ),
     key(
+        "p2p.mdns",
+        Kind::Flag,
+        "true",
+        "Whether to look for nodes on the local network, and to be found there: by multicast DNS, on private IPv4 \
+         networks only.",
+    ),
+    key(
         "api.listen",
         Kind::Text,
         "\"127.0.0.1:4304\"",
@@ -98,6 +105,12 @@ pub const KEYS: &[Key] = &[
         Kind::Text,
         "\"home\"",
         "What a new mesh is called. No effect on one that exists.",
+    ),
+    key(
+        "mesh.join",
+        Kind::Text,
+        "\"\"",
+        "A mesh on the local network to wait for, by its name, instead of making one. Empty: a mesh of one's own.",
     ),
     key(
         "mesh.auto_approve",

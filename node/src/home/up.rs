@@ -18,6 +18,8 @@ pub struct UpOptions {
     pub keys: Keys,
     /// Whether the node's key was made just now.
     pub keys_are_new: bool,
+    /// Whether a person reads the standard error.
+    pub watched: bool,
     /// The settings: flag, then environment, then file, then default.
     pub config: Config,
 }

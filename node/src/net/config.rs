@@ -21,6 +21,8 @@ pub struct NetConfig {
     pub regate_after: Duration,
     /// Requests of a kind that one stranger may make per second, at most; also the burst.
     pub stranger_per_second: u32,
+    /// Whether to look for nodes on the local network, and to be found there.
+    pub mdns: bool,
 }
 
 impl Default for NetConfig {
@@ -32,6 +34,7 @@ impl Default for NetConfig {
             inbound_max: 1_024,
             regate_after: Duration::from_millis(500),
             stranger_per_second: 5,
+            mdns: false,
         }
     }
 }

@@ -20,27 +20,31 @@ use protocol::{
     machine::Machine as _,
     net::{self, BoxedTransport},
     time::{Clock, Timestamp},
+    wire::enroll::HelloResponse,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Inbound, NetConfig, NetHandle,
+    ConnectError, Inbound, NetConfig, NetHandle, RpcError,
     behaviour::{Behaviour, BehaviourEvent},
     exchange::{
         Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc,
     },
     handle::{COMMANDS_MAX, Command},
+    mdns::Received,
     metrics,
     peers::Peers,
     redial::{self, Redial},
 };
+use crate::core::discovery;
 
 mod commands;
 mod connections;
 mod hearing;
 mod lookup;
 mod mesh;
+mod nearby;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -154,6 +158,7 @@ pub(super) fn start_on(
         unsaid: BTreeMap::new(),
         redial: Redial::new(seed),
         lookups: lookup::Lookups::default(),
+        nearby: nearby::Nearby::new(config.mdns, seed),
         joined: None,
         members: BTreeSet::new(),
         stale_since: None,
@@ -190,6 +195,7 @@ pub struct NetTask {
     unsaid: BTreeMap<NodeId, bool>,
     redial: Redial,
     lookups: lookup::Lookups,
+    nearby: nearby::Nearby,
     joined: Option<Joined>,
     members: BTreeSet<NodeId>,
     /// Since when there are connections that a newly approved peer has to make anew.
@@ -223,6 +229,7 @@ struct Joined {
 enum Completion {
     Answered(Answered),
     Judged { id: MessageId, from: PeerId, verdict: MessageAcceptance },
+    Greeted { node: NodeId, answer: Result<HelloResponse, RpcError> },
 }
 
 /// Everything that can wake the loop: a closed list.
@@ -235,6 +242,8 @@ enum Event {
     Tick,
     /// Somebody in this process wants something.
     Commanded(Command),
+    /// Somebody said something on the local network.
+    Overheard(Received),
     /// Something happened on the network.
     Swarm(SwarmEvent<BehaviourEvent>),
 }
@@ -269,18 +278,19 @@ impl NetTask {
         let _overdue = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    /// Waits for the next event. What is finished comes before what is new. Commands and the network take turns,
-    /// so that neither can keep the other waiting.
+    /// Waits for the next event. What is finished comes before what is new. Commands, the network and the local
+    /// network take turns, so that none can keep the others waiting.
     async fn next_event(
         &mut self,
         stop: &CancellationToken,
         ticks: &mut tokio::time::Interval,
     ) -> Option<Event> {
-        let Self { answers, commands, swarm, .. } = self;
+        let Self { answers, commands, swarm, nearby, .. } = self;
         let new = async {
             tokio::select! {
                 command = commands.recv() => command.map(Event::Commanded),
                 event = swarm.select_next_some() => Some(Event::Swarm(event)),
+                packet = nearby.mdns.receive() => Some(Event::Overheard(packet)),
             }
         };
         tokio::select! {
@@ -300,6 +310,7 @@ impl NetTask {
             }
             Event::Tick => self.tick(),
             Event::Commanded(command) => self.obey_or_look(command),
+            Event::Overheard(received) => self.overhear(&received),
             Event::Swarm(event) => {
                 self.shell.libp2p.record(&event);
                 self.on_swarm(event);
@@ -310,6 +321,8 @@ impl NetTask {
     fn tick(&mut self) {
         let now = self.now();
         self.redial(redial::Input::Tick);
+        self.discover(discovery::Input::Tick);
+        self.ask_again(now);
         self.hello.expire(now);
         self.enroll.expire(now);
         self.heartbeat.expire(now);

@@ -127,6 +127,7 @@ pub(super) enum Command {
     JoinMesh(Box<MeshSetup>, oneshot::Sender<()>),
     SetMembers(BTreeSet<NodeId>, oneshot::Sender<()>),
     SetTargets(Vec<NodeAddress>),
+    SetSeeking(bool),
     Publish(Vec<u8>, oneshot::Sender<Result<(), PublishError>>),
     OpenBlobs(NodeId, OpenReply),
     Hello(Call<HelloRequest, HelloResponse>),
@@ -152,6 +153,7 @@ impl Command {
             | Self::JoinMesh(..)
             | Self::SetMembers(..)
             | Self::SetTargets(_)
+            | Self::SetSeeking(_)
             | Self::Publish(..)
             | Self::Hello(_)
             | Self::Enroll(_) => None,
@@ -218,6 +220,12 @@ impl NetHandle {
     /// [`redial::TARGETS_MAX`](super::redial::TARGETS_MAX); the rest is not kept up. Replaces the earlier list.
     pub async fn set_targets(&self, targets: Vec<NodeAddress>) {
         let _stopped = self.commands.send(Command::SetTargets(targets)).await;
+    }
+
+    /// Says whether this node may join another mesh: then it looks for nodes on the local network more often, and is
+    /// told at once whom it has met already.
+    pub async fn set_seeking(&self, seeking: bool) {
+        let _stopped = self.commands.send(Command::SetSeeking(seeking)).await;
     }
 
     /// Publishes an encoded `Signed<Advert>`.

@@ -1,10 +1,11 @@
 //! What others want from this node.
 
+use libp2p::Multiaddr;
 use protocol::{
     ids::NodeId,
     wire::{
         client::{ClientRequest, ClientResponse},
-        enroll::{EnrollRequest, EnrollResponse, HelloRequest, HelloResponse},
+        enroll::{EnrollRequest, EnrollResponse, HelloRequest, HelloResponse, MeshHello},
         heartbeat::{Heartbeat, HeartbeatResponse},
         lease::{LeaseRequest, LeaseResponse},
         receipt::{ResultRequest, ResultResponse},
@@ -82,6 +83,15 @@ pub enum Inbound {
         bytes: Vec<u8>,
         /// Where the verdict goes.
         judge: Judge,
+    },
+    /// A node that is no member said which mesh it is in.
+    Met {
+        /// Which node.
+        node: NodeId,
+        /// Where it is, without `/p2p/`.
+        address: Multiaddr,
+        /// Its mesh.
+        hello: MeshHello,
     },
     /// The first connection to a peer is there.
     PeerConnected(NodeId),

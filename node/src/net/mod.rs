@@ -25,6 +25,7 @@ mod gossip;
 mod handle;
 mod inbound;
 mod kademlia;
+mod mdns;
 mod metrics;
 mod peers;
 pub mod quota;

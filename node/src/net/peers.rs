@@ -99,6 +99,12 @@ struct Connection {
 }
 
 impl Peers {
+    /// The other end of a peer's oldest connection.
+    pub(super) fn address(&self, node: &NodeId) -> Option<Multiaddr> {
+        let connection = self.0.get(node)?.connections.values().next()?;
+        Some(connection.address.clone())
+    }
+
     /// Adds a connection; says whether it is the peer's first.
     pub(super) fn connected(
         &mut self,
@@ -199,6 +205,13 @@ pub(super) fn without_p2p(mut address: Multiaddr) -> Multiaddr {
     address
 }
 
+/// The addresses at which another machine is dialled: without loopback ones if there are others. A node that listens
+/// everywhere also says 127.0.0.1, and with the usual port there it is this node itself that answers first.
+pub(super) fn elsewhere(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
+    let distant: Vec<_> = addresses.iter().filter(|address| !is_local(address)).cloned().collect();
+    if distant.is_empty() { addresses } else { distant }
+}
+
 /// The address of the machine, if the address begins with one.
 fn ip(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
@@ -286,6 +299,14 @@ mod tests {
         assert_eq!(distant, [address("/ip4/10.0.0.1/tcp/1")]);
         let near = peers("/ip4/127.0.0.1/tcp/1").identified(&NODE, String::new(), says());
         assert_eq!(near.len(), 2);
+    }
+
+    #[test]
+    fn loopback_is_dialled_only_where_there_is_nothing_else() {
+        let both = ["/ip4/127.0.0.1/tcp/4301", "/ip4/10.0.0.1/tcp/4301"].map(address).to_vec();
+        assert_eq!(elsewhere(both), [address("/ip4/10.0.0.1/tcp/4301")]);
+        let near = vec![address("/ip4/127.0.0.1/tcp/4301")];
+        assert_eq!(elsewhere(near.clone()), near);
     }
 
     #[test]

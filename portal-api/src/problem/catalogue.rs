@@ -195,6 +195,9 @@ catalogue! {
     NotReady = "not-ready", 503, 8, "The node is not ready",
         "The checks that are named say why.";
     /// It took too long.
+    NodeUnreachable = "node-unreachable", 502, 1, "The other node cannot be reached",
+        "Check the address: `weft id` there prints it. Firewalls and guest networks may be in between.";
+    /// It took too long.
     Timeout = "timeout", 504, 124, "It took too long",
         "Try again; `weft status` says whether the node is well.";
     /// A bug.

@@ -94,9 +94,10 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         .route("/api/v1/receipts/{receipt}", get(credits::receipt))
         .route("/api/v1/receipts/{receipt}/export", get(credits::export));
     let routes = match config.listener {
-        Listener::Socket | Listener::Loopback { .. } => {
-            routes.route("/api/v1/local/shutdown", post(node::shut_down))
-        }
+        Listener::Socket | Listener::Loopback { .. } => routes
+            .route("/api/v1/local/shutdown", post(node::shut_down))
+            .route("/api/v1/local/join", post(node::join))
+            .route("/api/v1/local/leave", post(node::leave)),
         Listener::Portal { .. } => routes,
     };
     routes

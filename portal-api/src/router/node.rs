@@ -11,13 +11,15 @@ use serde::Deserialize;
 use super::{
     App,
     answer::{Doc, Reply},
-    extract::{OptionalBody, Params},
+    extract::{JsonBody, OptionalBody, Params},
 };
 use crate::{
     Backend, names,
     problem::{ErrorCode, Problem},
     reference::NodeRef,
-    views::{Decision, Health, Identity, List, Node, Peer, Status, Version},
+    views::{
+        Decision, Health, Identity, JoinRequest, LeaveRequest, List, Node, Peer, Status, Version,
+    },
 };
 
 /// What prometheus-client writes.
@@ -125,6 +127,22 @@ async fn decide<B: Backend>(
     let nodes = app.backend.nodes().await?;
     let node = node.choose(&nodes)?.peer;
     app.backend.decide_node(node, verdict, decision).await.map(Doc)
+}
+
+pub(super) async fn join<B: Backend>(
+    State(app): State<App<B>>,
+    JsonBody(request): JsonBody<JoinRequest>,
+) -> Result<Response, Problem> {
+    let joining = app.backend.join(request).await?;
+    Ok((StatusCode::ACCEPTED, Doc(joining)).into_response())
+}
+
+pub(super) async fn leave<B: Backend>(
+    State(app): State<App<B>>,
+    JsonBody(request): JsonBody<LeaveRequest>,
+) -> Result<Response, Problem> {
+    let left = app.backend.leave(request).await?;
+    Ok((StatusCode::ACCEPTED, Doc(left)).into_response())
 }
 
 pub(super) async fn shut_down<B: Backend>(State(app): State<App<B>>) -> Result<Response, Problem> {

@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Kind, LedgerPoint};
+use super::{Balance, Joining, Kind, LedgerPoint};
 use crate::{names, text};
 
 /// This node and its mesh. What only the leader knows is absent while nobody leads.
@@ -36,6 +36,9 @@ pub struct Status {
     pub mesh: Option<MeshId>,
     /// What the mesh is called.
     pub mesh_name: Option<String>,
+    /// The mesh that it asks to join, or that refused it.
+    #[serde(default)]
+    pub joining: Option<Joining>,
     /// Who leads it.
     #[serde(with = "text::option", default)]
     pub leader: Option<NodeId>,

@@ -12,9 +12,9 @@ use portal_api::{
     },
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, LedgerPoint,
-        Node, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status, SubmitRequest,
-        Task,
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
+        Joining, LeaveRequest, LedgerPoint, Left, Node, Peer, Plan, Receipt, ReceiptDetail,
+        ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
@@ -241,6 +241,14 @@ impl Backend for Fake {
 
     async fn export_receipt(&self, receipt: ReceiptId) -> Answer<ReceiptFile> {
         self.of_job(receipt.job, ReceiptFile::try_from(&samples::proof()).unwrap()).await
+    }
+
+    async fn join(&self, _: JoinRequest) -> Answer<Joining> {
+        self.answer(samples::joining()).await
+    }
+
+    async fn leave(&self, request: LeaveRequest) -> Answer<Left> {
+        self.answer(Left { mesh: request.mesh, ..samples::left() }).await
     }
 
     async fn shut_down(&self) -> Answer<ShuttingDown> {

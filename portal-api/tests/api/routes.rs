@@ -48,6 +48,8 @@ fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("GET /api/v1/receipts", Some("ReceiptList")),
         ("GET /api/v1/receipts/{id}", Some("Receipt")),
         ("GET /api/v1/receipts/{id}/export", Some("ReceiptFile")),
+        ("POST /api/v1/local/join", Some("Joining")),
+        ("POST /api/v1/local/leave", Some("Left")),
         ("POST /api/v1/local/shutdown", Some("ShuttingDown")),
     ];
     let filled = |(route, kind): (&'static str, _)| {
@@ -63,8 +65,12 @@ fn all() -> Vec<(Method, String, Option<&'static str>)> {
 }
 
 async fn ask(router: &axum::Router, method: &Method, path: &str) -> Reply {
-    let body =
-        if path == "/api/v1/jobs" { samples::submission().to_string() } else { String::new() };
+    let body = match path {
+        "/api/v1/jobs" => samples::submission().to_string(),
+        "/api/v1/local/join" => r#"{"address": "/ip4/10.0.0.1/tcp/1/p2p/x"}"#.to_owned(),
+        "/api/v1/local/leave" => format!(r#"{{"mesh": "{}"}}"#, samples::left().mesh),
+        _ => String::new(),
+    };
     let mut request = request(method.clone(), path, body);
     request.headers_mut().insert(header::CONTENT_TYPE, "application/json".parse().unwrap());
     send(router, request).await

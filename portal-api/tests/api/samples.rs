@@ -274,6 +274,7 @@ pub(crate) fn status() -> views::Status {
         admission: Admission::Approved,
         mesh: Some(mesh().mesh),
         mesh_name: Some(mesh().name),
+        joining: None,
         leader: mesh().leader,
         work: Some(views::Mesh::from(&mesh())),
         credits: Some(views::Credit::from(&balance())),
@@ -292,12 +293,35 @@ pub(crate) fn status() -> views::Status {
     }
 }
 
+/// A request to join that nobody has decided on.
+pub(crate) fn joining() -> views::Joining {
+    views::Joining {
+        mesh: mesh().mesh,
+        mesh_name: mesh().name,
+        members: 2,
+        peer: otter(),
+        address: "/ip4/192.168.1.20/tcp/4301".to_owned(),
+        state: views::JoinState::Pending,
+        reason: None,
+    }
+}
+
+/// A mesh that was left.
+pub(crate) fn left() -> views::Left {
+    views::Left {
+        mesh: mesh().mesh,
+        mesh_name: mesh().name,
+        kept: format!("/var/lib/weft/old/{}", mesh().mesh),
+    }
+}
+
 /// A node that has found no mesh yet.
 pub(crate) fn lonely_status() -> views::Status {
     views::Status {
         admission: Admission::Pending,
         mesh: None,
         mesh_name: None,
+        joining: Some(joining()),
         leader: None,
         work: None,
         credits: None,

@@ -2,6 +2,7 @@
 
 mod content;
 mod jobs;
+mod joining;
 mod money;
 mod node;
 
@@ -15,20 +16,24 @@ use portal_api::{
     problem::{ErrorCode, Problem},
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, Node, Peer,
-        Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
+        Joining, LeaveRequest, Left, Node, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status,
+        SubmitRequest, Task,
     },
 };
 use protocol::{
-    ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
-    wire::{enroll::Verdict, view},
+    ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
+    wire::{
+        enroll::{MeshHello, Verdict},
+        view,
+    },
 };
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::{
-    app::Host,
+    app::{Host, Join, Order},
     blobs::BlobStore,
     home::UpOptions,
     net::NetHandle,
@@ -48,6 +53,37 @@ pub struct Member {
     pub worker: Option<Worker>,
     /// What the mesh is called.
     pub mesh_name: String,
+    /// What the leader last said about the mesh; before it said anything, what this node knows by itself, and then it
+    /// is not called pristine. For nodes that do not coordinate.
+    pub facts: watch::Receiver<MeshHello>,
+}
+
+impl Member {
+    /// What a stranger may know about the mesh; nothing before it is founded.
+    #[must_use]
+    pub fn hello(&self) -> Option<MeshHello> {
+        match self.leader.here() {
+            Some(here) => here.hello(),
+            None => Some(self.facts.borrow().clone()),
+        }
+    }
+}
+
+/// How a request to join is getting on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asking {
+    /// The mesh that was asked.
+    pub mesh: MeshId,
+    /// What it is called.
+    pub mesh_name: String,
+    /// How many members it says it has.
+    pub members: u32,
+    /// Which of its nodes was asked.
+    pub node: NodeId,
+    /// Where that is.
+    pub address: String,
+    /// Why it refused; nothing while it has not decided.
+    pub refused: Option<String>,
 }
 
 /// Whether this node is in a mesh.
@@ -76,6 +112,12 @@ pub struct NodeApi {
     pub host: Host,
     /// Whether it is in a mesh, now and from now on.
     pub standing: watch::Receiver<Standing>,
+    /// How asking to join another mesh is getting on; nothing if this node does not ask.
+    pub asking: watch::Receiver<Option<Asking>>,
+    /// Makes it ask to join another mesh.
+    pub joins: mpsc::Sender<Join>,
+    /// Makes it leave its mesh.
+    pub orders: mpsc::Sender<Order>,
     /// What is counted.
     pub metrics: Metrics,
     /// When it started.
@@ -230,6 +272,14 @@ impl Backend for NodeApi {
 
     async fn export_receipt(&self, receipt: ReceiptId) -> Answer<ReceiptFile> {
         self.export(receipt).await
+    }
+
+    async fn join(&self, request: JoinRequest) -> Answer<Joining> {
+        self.ask_to_join(request).await
+    }
+
+    async fn leave(&self, request: LeaveRequest) -> Answer<Left> {
+        self.leave_mesh(request).await
     }
 
     async fn shut_down(&self) -> Answer<ShuttingDown> {

@@ -4,7 +4,8 @@ use portal_api::{
     backend::Answer,
     problem::{ErrorCode, Problem},
     views::{
-        Balance, Check, Credit, Decision, Health, Identity, Mesh, Node, Peer, Sharing, Status,
+        Balance, Check, Credit, Decision, Health, Identity, Joining, Mesh, Node, Peer, Sharing,
+        Status,
     },
 };
 use protocol::{
@@ -40,6 +41,7 @@ impl NodeApi {
             let view::Answer::Balance(balance) = answer else { return None };
             Some(Credit::from(&Balance::from(&balance)))
         });
+        let joining = self.asking.borrow().as_ref().map(Joining::from);
         let (slots, slots_free) = self.slots();
         let works = self.options.config.roles.contains(&protocol::wire::enroll::Role::Worker);
         Ok(Status {
@@ -54,6 +56,7 @@ impl NodeApi {
             },
             mesh: member.as_ref().map(|member| member.context.mesh),
             mesh_name: member.as_ref().map(|member| member.mesh_name.clone()),
+            joining,
             leader: mesh.as_ref().and_then(|mesh| mesh.leader),
             work: mesh.as_ref().map(Mesh::from),
             credits,

@@ -2,7 +2,26 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+
+/// `weft join`.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// Where a node of the mesh is: a multiaddress with /p2p/ID, as `weft id` prints it there
+    #[arg(value_name = "MULTIADDR")]
+    pub mesh: String,
+    /// Leave the present mesh for it although it holds jobs or credits; what it holds is kept in old/
+    #[arg(long)]
+    pub leave_mine: bool,
+}
+
+/// `weft leave`.
+#[derive(Debug, Clone, Args)]
+pub struct LeaveArgs {
+    /// Leave although the other nodes of the mesh can do nothing without this one
+    #[arg(long)]
+    pub force: bool,
+}
 
 /// `weft node`. NODE is a peer id, at least 4 characters that it begins or ends with, or a name.
 #[derive(Debug, Clone, Subcommand)]

@@ -11,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
-pub use mesh::{CreditsCommand, NodeCommand, ReceiptCommand};
+pub use mesh::{CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
 pub use node::{ConfigCommand, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
 
@@ -137,6 +137,10 @@ pub enum Command {
     Down,
     /// This node and its mesh at a glance
     Status,
+    /// Join the mesh of another node, and wait until somebody there has decided
+    Join(JoinArgs),
+    /// Leave the mesh and stop this node; what the mesh holds is kept
+    Leave(LeaveArgs),
 
     /// Run a program on the mesh
     Run(Box<RunArgs>),

@@ -13,7 +13,10 @@ pub struct UpArgs {
     /// A node of the mesh to join: a multiaddress with /p2p/ID; may be repeated
     #[arg(long, value_name = "MULTIADDR")]
     pub bootstrap: Vec<String>,
-    /// Accepted for scripts, without effect: this build does not look for nodes on the local network
+    /// Wait for a mesh of this name on the local network, and ask to join it, instead of making one
+    #[arg(long, value_name = "NAME", conflicts_with = "bootstrap")]
+    pub join: Option<String>,
+    /// Neither look for nodes on the local network nor be found there
     #[arg(long)]
     pub no_mdns: bool,
     /// Let this node's mesh admit whoever asks, for every role

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, IsTerminal as _, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
     process::Stdio,
@@ -18,12 +18,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use super::show::fields;
 use crate::{
     cli::{
-        args::UpArgs,
-        client::{Client, Target},
-        context::Context,
-        error::CliError,
-        exit::Exit,
-        human, logging,
+        args::UpArgs, client::Target, context::Context, error::CliError, exit::Exit, human, logging,
     },
     home::{Config, Home, Settings, UpOptions, Value, petname},
 };
@@ -107,14 +102,8 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
     }
     let (keys, keys_are_new) = home.keys_or_new()?;
     logging::begin(&config, context.screen.verbosity())?;
-    let options = UpOptions { home, lock, keys, keys_are_new, config };
-    if keys_are_new {
-        context.screen.success(&format!(
-            "New identity         {}  ({})",
-            options.name(),
-            options.node()
-        ));
-    }
+    let watched = io::stderr().is_terminal() && !context.globals().quiet;
+    let options = UpOptions { home, lock, keys, keys_are_new, watched, config };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| CliError::internal(format!("the runtime did not start: {error}")))?;
@@ -166,6 +155,8 @@ fn configure(context: &Context, args: &UpArgs, mut settings: Settings) -> Result
             (!args.bootstrap.is_empty()).then(|| Value::List(args.bootstrap.clone())),
         ),
         ("api.listen", "--api", context.globals().api.clone().map(Value::Text)),
+        ("mesh.join", "--join", args.join.clone().map(Value::Text)),
+        ("p2p.mdns", "--no-mdns", args.no_mdns.then_some(Value::Flag(false))),
         ("mesh.auto_approve", "--auto-approve", args.auto_approve.then_some(Value::Flag(true))),
         ("roles", "--roles", args.roles.as_deref().map(list)),
         ("roles", "--mode", args.mode.map(|mode| list(&mode.roles.join(",")))),
@@ -261,36 +252,43 @@ fn tail(path: &Path, begin: u64) -> String {
 ///
 /// `daemon-unreachable` if none runs; `timeout` if it does not stop.
 pub async fn down(context: &Context) -> Result<Exit, CliError> {
-    let dir = context.data_dir()?;
-    let target = Target::choose(context.globals().api.as_deref(), &dir)?;
-    let is_local = target == Target::Unix(dir.join("weft.sock"));
-    let mut client = Client::new(target);
+    let mut client = context.client()?;
     if context.dry_run() {
         client.text("/livez").await?;
-        return context.would(format!("stop the node in {}", dir.display()));
+        return context.would(format!("stop the node in {}", context.data_dir()?.display()));
     }
     let going: ShuttingDown = client.post("/api/v1/local/shutdown", None::<&()>).await?;
     if going.tasks_running > 0 {
         let tasks = human::plural(u64::from(going.tasks_running), "task", "tasks");
         context.screen.news(&format!("  waiting for {tasks} to end or to be handed back"));
     }
-    if is_local {
-        let home = Home::open(&dir)?;
-        let stopped = tokio::task::spawn_blocking(move || home.wait_unlocked());
-        let within = context.timeout().unwrap_or(STOP_WITHIN);
-        match tokio::time::timeout(within, stopped).await {
-            Ok(Ok(unlocked)) => unlocked?,
-            Ok(Err(error)) => return Err(CliError::internal(error.to_string())),
-            Err(_) => {
-                return Err(CliError::new(ErrorCode::Timeout, "the node has not stopped in time")
-                    .help("its log says what it waits for; `weft down` again waits on"));
-            }
-        }
-    }
+    stopped(context).await?;
     if context.screen.is_for_people() {
         context.screen.success("Stopped");
     } else {
         context.screen.document(going, |_| String::new(), |_| String::new())?;
     }
     Ok(Exit::SUCCESS)
+}
+
+/// Waits until a node that was asked to stop has; a node on another machine is not waited for.
+///
+/// # Errors
+///
+/// `timeout` if it does not stop.
+pub async fn stopped(context: &Context) -> Result<(), CliError> {
+    let dir = context.data_dir()?;
+    let target = Target::choose(context.globals().api.as_deref(), &dir)?;
+    if target != Target::Unix(dir.join("weft.sock")) {
+        return Ok(());
+    }
+    let home = Home::open(&dir)?;
+    let stopped = tokio::task::spawn_blocking(move || home.wait_unlocked());
+    let within = context.timeout().unwrap_or(STOP_WITHIN);
+    match tokio::time::timeout(within, stopped).await {
+        Ok(Ok(unlocked)) => Ok(unlocked?),
+        Ok(Err(error)) => Err(CliError::internal(error.to_string())),
+        Err(_) => Err(CliError::new(ErrorCode::Timeout, "the node has not stopped in time")
+            .help("its log says what it waits for; `weft down` again waits on")),
+    }
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod credits;
 pub mod daemon;
 pub mod jobs;
+pub mod joining;
 pub mod nodes;
 pub mod overview;
 pub mod receipts;

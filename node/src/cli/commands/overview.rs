@@ -1,6 +1,6 @@
 //! This node and its mesh at a glance.
 
-use portal_api::views::{Identity, List, Node, Peer, Status};
+use portal_api::views::{Identity, JoinState, List, Node, Peer, Status};
 use protocol::{limits::LIST_ITEMS_MAX, wire::view::Admission};
 
 use super::{nodes, show::fields};
@@ -30,6 +30,14 @@ pub async fn status(context: &Context) -> Result<Exit, CliError> {
     if status.admission == Admission::Approved
         && let Ok(list) = all_nodes(&mut client).await
     {
+        for node in list.items.iter().filter(|node| node.admission == Admission::Pending) {
+            let name = printable(&node.name);
+            text.push_str(&format!(
+                "\n  ◇ {name} (…{}) asks to join.\n    approve:  weft node approve {name}        reject:  weft node \
+                 reject {name}\n",
+                node.peer.short()
+            ));
+        }
         text.push('\n');
         text.push_str(&nodes::table(context, &list).render(!context.globals().no_header));
     }
@@ -73,6 +81,19 @@ fn summary(status: &Status) -> String {
         status.version,
         human::seconds(status.uptime_seconds)
     );
+    if let Some(joining) = &status.joining {
+        let state = match (&joining.state, &joining.reason) {
+            (JoinState::Pending, _) => "waits to be approved there".to_owned(),
+            (JoinState::Refused, reason) => {
+                format!("was refused ({})", printable(reason.as_deref().unwrap_or_default()))
+            }
+        };
+        text.push_str(&format!(
+            "  joining  \"{}\" at {}: {state}\n",
+            printable(&joining.mesh_name),
+            printable(&joining.address)
+        ));
+    }
     if let Some(work) = &status.work {
         text.push_str(&format!(
             "  jobs     {} open, {} waiting, {} running\n",

@@ -29,6 +29,7 @@ impl NetTask {
                 let _gone = reply.send(());
             }
             Command::SetTargets(targets) => self.set_targets(targets),
+            Command::SetSeeking(seeking) => self.set_seeking(seeking),
             Command::Publish(bytes, reply) => drop(reply.send(self.publish(bytes))),
             Command::OpenBlobs(to, reply) => match reach(&mut self.swarm, &self.members, &to) {
                 Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),

@@ -10,7 +10,10 @@ use libp2p::{
 };
 use protocol::net::{from_peer_id, to_peer_id};
 
-use super::{super::peers::without_p2p, *};
+use super::{
+    super::peers::{elsewhere, without_p2p},
+    *,
+};
 
 /// Comings and goings that wait to be told; more are left out.
 const UNSAID_MAX: usize = 1_024;
@@ -31,15 +34,17 @@ impl NetTask {
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 log_listening(&address);
                 self.heard_of(listener_id);
+                self.look_around();
             }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 log_deaf(&reason);
                 self.heard_of(listener_id);
+                self.look_around();
             }
+            SwarmEvent::ExpiredListenAddr { .. } => self.look_around(),
             SwarmEvent::IncomingConnectionError { .. }
             | SwarmEvent::IncomingConnection { .. }
             | SwarmEvent::ListenerError { .. }
-            | SwarmEvent::ExpiredListenAddr { .. }
             | SwarmEvent::Dialing { .. }
             | SwarmEvent::NewExternalAddrCandidate { .. }
             | SwarmEvent::ExternalAddrConfirmed { .. }
@@ -109,6 +114,7 @@ impl NetTask {
         }
         let addresses =
             addresses.iter().filter_map(|text| text.parse().ok()).map(without_p2p).collect();
+        let addresses = elsewhere(addresses);
         let opts = DialOpts::peer_id(to_peer_id(&node))
             .addresses(addresses)
             .extend_addresses_through_behaviour()
@@ -132,6 +138,7 @@ impl NetTask {
         tracing::debug!(?node, remote = %endpoint.get_remote_address(), "connected");
         if self.peers.connected(node, id, endpoint) {
             self.say(node, true);
+            self.greet(node);
         }
         if endpoint.is_dialer() {
             let address = without_p2p(endpoint.get_remote_address().clone());
@@ -143,6 +150,7 @@ impl NetTask {
             self.add_addresses(node, std::iter::once(address));
         }
         self.redial(redial::Input::Connected(node));
+        self.discover(discovery::Input::Connected(node));
         if let Some(reply) = waiting {
             drop(reply.send(Ok(node)));
         }
@@ -153,6 +161,7 @@ impl NetTask {
         if let Some(node) = from_peer_id(&peer).filter(|node| self.peers.disconnected(*node, id)) {
             self.say(node, false);
             self.redial(redial::Input::Disconnected(node));
+            self.discover(discovery::Input::Disconnected(node));
         }
     }
 
@@ -163,6 +172,7 @@ impl NetTask {
         }
         let Some(node) = peer.as_ref().and_then(from_peer_id) else { return };
         self.redial(redial::Input::Failed(node));
+        self.discover(discovery::Input::Failed(node));
         if !matches!(error, DialError::DialPeerConditionFalse(_)) {
             self.lookups.lost(&node);
         }

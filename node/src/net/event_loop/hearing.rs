@@ -1,7 +1,7 @@
 //! What others send. Limits, quotas and membership are checked here; nothing unchecked gets further.
 
 use libp2p::{core::PeerRecord, gossipsub, identify, kad, ping, request_response::ResponseChannel};
-use protocol::{limits::GOSSIP_BYTES_MAX, net::from_peer_id, reject::RejectReason};
+use protocol::{limits::GOSSIP_BYTES_MAX, names, net::from_peer_id, reject::RejectReason};
 
 use super::{
     super::{
@@ -113,6 +113,8 @@ impl NetTask {
             Completion::Answered(Answered::Result(..)) => self.result.paid(),
             Completion::Answered(Answered::Client(..)) => self.client.paid(),
             Completion::Judged { .. } => self.unjudged = self.unjudged.saturating_sub(1),
+            // Asked, not owed.
+            Completion::Greeted { .. } => {}
         }
     }
 
@@ -124,9 +126,14 @@ impl NetTask {
 
     /// Sends what the node answered or judged. An answer that nobody waits for any more is dropped.
     pub(super) fn complete(&mut self, done: Completion) {
+        let done = match done {
+            Completion::Greeted { node, answer } => return self.greeted(node, answer),
+            other @ (Completion::Answered(_) | Completion::Judged { .. }) => other,
+        };
         let behaviour = self.swarm.behaviour_mut();
         let mesh = behaviour.mesh.inner_mut();
         match done {
+            Completion::Greeted { .. } => {}
             Completion::Judged { id, from, verdict } => {
                 if let Some(mesh) = mesh {
                     mesh.gossip.report_message_validation_result(&id, &from, verdict);
@@ -192,6 +199,10 @@ impl NetTask {
         self.shell.libp2p.record(&event);
         let identify::Event::Received { peer_id, info, .. } = event else { return };
         let Some(node) = from_peer_id(&peer_id) else { return };
+        if !names::is_ours(&info.protocol_version) {
+            self.is_foreign(node);
+            return;
+        }
         let signed = info
             .signed_peer_record
             .and_then(|envelope| PeerRecord::from_signed_envelope(envelope).ok());

@@ -3,7 +3,7 @@
 use protocol::{net::to_peer_id, wire::enroll::NodeAddress};
 
 use super::{
-    super::{MeshSetup, behaviour::MeshBehaviour},
+    super::{MeshSetup, behaviour::MeshBehaviour, peers::elsewhere},
     *,
 };
 
@@ -77,11 +77,11 @@ impl NetTask {
         addresses: impl Iterator<Item = Multiaddr>,
     ) {
         let peer = to_peer_id(&node);
-        let mut addresses = addresses.peekable();
-        if addresses.peek().is_some() {
+        let addresses = elsewhere(addresses.take(protocol::limits::ADDRESSES_MAX).collect());
+        if !addresses.is_empty() {
             self.lookups.found(node);
         }
-        for address in addresses.take(protocol::limits::ADDRESSES_MAX) {
+        for address in addresses {
             self.swarm.add_peer_address(peer, address);
         }
     }

@@ -1,0 +1,54 @@
+//! Tells whoever watches a coordinating node that somebody asks to join.
+
+use std::collections::BTreeSet;
+
+use ledger::state::{Event, query};
+use protocol::{ids::NodeId, wire::view::Admission};
+use tokio::sync::broadcast;
+
+use super::words::{self, Terminal};
+use crate::{api::Member, roles::coordinator::Coordinator};
+
+/// Says who asks, from now on and until the stay in the mesh ends. Who asked before is said once.
+pub(super) async fn tell(member: Member, coordinator: Coordinator, terminal: Terminal) {
+    let consensus = coordinator.consensus();
+    let mut events = consensus.applied_events();
+    let mut told = BTreeSet::new();
+    loop {
+        let Ok(nodes) = query::nodes(consensus.records().as_ref()) else { return };
+        let pending = |admission| admission == Admission::Pending;
+        told.retain(|node: &NodeId| {
+            nodes.iter().any(|known| known.node == *node && pending(known.admission))
+        });
+        for node in nodes.iter().filter(|node| pending(node.admission)) {
+            if told.insert(node.node) {
+                let peers = member.context.net.peers().await;
+                let peer = peers.iter().find(|peer| peer.node == node.node);
+                let address = peer.map(|peer| peer.address.to_string());
+                tracing::info!(node = %node.node, name = node.name, "asks to join");
+                terminal.say(&words::asks(&node.name, address.as_deref(), &member.mesh_name));
+            }
+        }
+        if !changed(&mut events).await {
+            return;
+        }
+    }
+}
+
+/// Waits until something about a node has changed; says whether anything can.
+async fn changed(
+    events: &mut broadcast::Receiver<std::sync::Arc<ledger::replica::AppliedEvents>>,
+) -> bool {
+    loop {
+        match events.recv().await {
+            Ok(applied) => {
+                let about_a_node = |event: &Event| matches!(event, Event::NodeChanged { .. });
+                if applied.events.iter().any(about_a_node) {
+                    return true;
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => return true,
+            Err(broadcast::error::RecvError::Closed) => return false,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A node's time in one mesh: its roles, from their start to their end.
+
+use std::{sync::Arc, time::Duration};
+
+use ledger::replica::Consensus;
+use protocol::{ids::MeshId, wire::enroll::MeshHello};
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    AppError,
+    up::{END_WITHIN, signalled},
+};
+use crate::api::Member;
+
+/// A node's time in one mesh.
+pub(super) struct Stay {
+    pub(super) member: Member,
+    /// What keeps the ledger, where this node does.
+    pub(super) consensus: Option<Arc<dyn Consensus>>,
+    /// Everything that runs for this mesh.
+    pub(super) tasks: TaskTracker,
+    /// Ends it.
+    pub(super) stop: CancellationToken,
+}
+
+impl Stay {
+    pub(super) const fn mesh(&self) -> MeshId {
+        self.member.context.mesh
+    }
+
+    /// Whether nothing would be lost if this mesh were left. Not known counts as no.
+    pub(super) fn is_pristine(&self) -> bool {
+        self.member.hello().is_some_and(|hello| hello.pristine)
+    }
+
+    /// Takes no more work, and waits for what runs, at most so long; a signal ends the waiting.
+    pub(super) async fn drain(&self, within: Duration) {
+        let Some(worker) = &self.member.worker else { return };
+        worker.drain(true).await;
+        let mut slots = worker.slots();
+        let (all, free) = *slots.borrow();
+        if all != free {
+            tracing::info!(
+                running = all.saturating_sub(free),
+                "waits for what runs; signal again to stop at once"
+            );
+        }
+        let idle = slots.wait_for(|(all, free)| all == free);
+        tokio::select! {
+            _ = tokio::time::timeout(within, idle) => {}
+            () = signalled() => tracing::info!("stops at once"),
+        }
+    }
+
+    /// Ends everything that runs for this mesh. Its files are not written any more afterwards.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(END_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("not everything ended in time");
+        }
+        if let Some(consensus) = &self.consensus {
+            consensus.shutdown().await;
+        }
+    }
+
+    /// Waits until the ledger cannot go on.
+    pub(super) async fn fatal(&self) -> AppError {
+        let Some(consensus) = &self.consensus else { return std::future::pending().await };
+        let mut fatal = consensus.fatal();
+        match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
+            Ok(Some(fatal)) => AppError::Fatal(fatal),
+            Ok(None) | Err(_) => AppError::Ended("ledger"),
+        }
+    }
+}
+
+/// What a member that does not coordinate knows about its mesh: what its leader says, asked again and again.
+pub(super) async fn follow_facts(member: Member, facts: watch::Sender<MeshHello>) {
+    loop {
+        let leader = *member.leader.watch().borrow();
+        let said = match leader {
+            Some(leader) => member.context.net.hello(leader).await.ok(),
+            None => None,
+        };
+        let mine = said.and_then(|said| said.mesh).filter(|said| said.mesh == member.context.mesh);
+        let pause = if mine.is_some() { FACTS_EVERY } else { FACTS_AGAIN };
+        if let Some(mine) = mine {
+            facts.send_replace(mine);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// How often the leader is asked what there is to say about the mesh.
+const FACTS_EVERY: Duration = Duration::from_secs(15);
+/// The same, when it did not answer.
+const FACTS_AGAIN: Duration = Duration::from_secs(1);
