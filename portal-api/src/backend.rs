@@ -13,9 +13,10 @@ use crate::{
     problem::Problem,
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
-        Joining, LeaveRequest, LedgerPoint, Left, Node, Peer, Plan, Receipt, ReceiptFile,
-        ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
+        JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
+        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest,
+        Task,
     },
 };
 
@@ -53,6 +54,29 @@ pub trait Backend: Send + Sync + 'static {
         verdict: Verdict,
         decision: Decision,
     ) -> impl Future<Output = Answer<Node>> + Send;
+
+    /// Tells a node to take no more work, or to take it again (`None`), in the name of this node's owner. Returns the
+    /// node as it is then.
+    fn drain_node(
+        &self,
+        node: NodeId,
+        drain: Option<DrainRequest>,
+    ) -> impl Future<Output = Answer<Node>> + Send;
+
+    /// Whether this machine takes work of others.
+    fn show_pause(&self) -> impl Future<Output = Answer<Pause>> + Send;
+
+    /// Takes no work of others here, for a while or until it is resumed.
+    fn pause(&self, request: PauseRequest) -> impl Future<Output = Answer<Pause>> + Send;
+
+    /// Takes work of others here again.
+    fn resume(&self) -> impl Future<Output = Answer<Pause>> + Send;
+
+    /// What the owner of this machine allows others.
+    fn show_limits(&self) -> impl Future<Output = Answer<OwnerLimits>> + Send;
+
+    /// Changes it, in the settings and at once.
+    fn set_limits(&self, change: LimitsChange) -> impl Future<Output = Answer<OwnerLimits>> + Send;
 
     /// Jobs, newest first.
     fn jobs(&self, query: JobsQuery) -> impl Future<Output = Answer<Vec<Job>>> + Send;

@@ -2,6 +2,7 @@
 
 use protocol::wire::{
     advert::{Arch, Isolation, Os},
+    availability::Advice,
     enroll::Role,
     view::{Admission, Condition, JobState, Liveness, TaskState},
 };
@@ -72,6 +73,15 @@ impl Named for Liveness {
 impl Named for Condition {
     const KIND: &'static str = "condition";
     const ALL: &'static [Self] = &[Self::Online, Self::Degraded, Self::Syncing, Self::Maintenance];
+
+    fn api_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Named for Advice {
+    const KIND: &'static str = "advice";
+    const ALL: &'static [Self] = &[Self::Reboot, Self::Decommission];
 
     fn api_name(self) -> &'static str {
         self.name()
@@ -229,6 +239,7 @@ mod tests {
         assert_all_names_read_back::<Admission>();
         assert_all_names_read_back::<Liveness>();
         assert_all_names_read_back::<Condition>();
+        assert_all_names_read_back::<Advice>();
         assert_all_names_read_back::<Role>();
         assert_all_names_read_back::<Isolation>();
         assert_all_names_read_back::<Os>();

@@ -104,6 +104,12 @@ reasons! {
     IsolationUnavailable = 47, "isolation-unavailable";
     /// No known node can ever run it.
     NotPlaceable = 48, "not-placeable";
+    /// The node's owner wants it for themselves at the moment.
+    Paused = 49, "paused";
+    /// The node takes only smaller tasks at the moment.
+    TaskTooLarge = 50, "task-too-large";
+    /// The node that this is about cannot be reached.
+    NodeUnreachable = 51, "node-unreachable";
 
     /// Something broke that should not have.
     Internal = 99, "internal";

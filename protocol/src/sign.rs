@@ -45,6 +45,8 @@ pub enum Domain {
     JobCancel = 10,
     /// The leader settles a batch of results.
     SettlementBatch = 11,
+    /// An operator or an owner tells a node what to do.
+    NodeOrder = 24,
 }
 
 /// A statement that is signed under its own domain.

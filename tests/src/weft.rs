@@ -17,6 +17,8 @@ pub struct Weft {
     program: PathBuf,
     /// The machine that it runs on, if it is not this one.
     machine: Option<Entrance>,
+    /// Where it finds what the kernel says about the machine.
+    kernel: PathBuf,
 }
 
 impl Weft {
@@ -31,7 +33,9 @@ impl Weft {
         for directory in directories {
             let program = directory.join("weft");
             if program.is_file() && directory.join("weft-runner").is_file() {
-                return Ok(Self { program, machine: None });
+                // What else this machine does must not matter: nodes believe to be on a quiet server.
+                let kernel = Path::new(env!("CARGO_MANIFEST_DIR")).join("host");
+                return Ok(Self { program, machine: None, kernel });
             }
         }
         bail!(
@@ -43,7 +47,13 @@ impl Weft {
 
     /// The same binaries, run in a namespace.
     pub(crate) fn inside(&self, machine: Entrance) -> Self {
-        Self { program: self.program.clone(), machine: Some(machine) }
+        Self { machine: Some(machine), ..self.clone() }
+    }
+
+    /// The same binaries, on a machine of which the kernel says what is below this directory: `proc`, `sys`, `run`.
+    #[must_use]
+    pub fn on_machine_of(&self, kernel: &Path) -> Self {
+        Self { kernel: kernel.to_owned(), ..self.clone() }
     }
 
     /// A command line, in an environment that changes nothing about it.
@@ -54,6 +64,7 @@ impl Weft {
             None => Command::new(&self.program),
         };
         command.args(args).env_remove("WEFT_DATA_DIR").env_remove("WEFT_API");
+        command.env("WEFT_HOST_ROOT", &self.kernel);
         command
     }
 

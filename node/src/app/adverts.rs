@@ -2,12 +2,17 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use protocol::{codec::encode, sign::Signed, wire::advert::Advert};
+use protocol::{
+    codec::encode,
+    sign::Signed,
+    wire::advert::{Advert, Isolation},
+};
 use tokio::sync::watch;
 
-use super::host::{Host, Meter, platform};
+use super::host::platform;
 use crate::{
     home::UpOptions,
+    machine::Machine,
     net::PublishError,
     roles::{Context, clock::NodeClock, leader::Leader},
 };
@@ -56,15 +61,15 @@ pub(super) async fn publish(
     context: Context,
     leader: Leader,
     options: std::sync::Arc<UpOptions>,
-    host: Host,
+    (machine, isolation): (Machine, Isolation),
     mut slots: watch::Receiver<(u16, u16)>,
 ) {
     let path = options.home.mesh_dir(&context.mesh).join("advert-sequence");
     let mut sequence = Sequence::open(path);
-    let mut meter = Meter::default();
     loop {
         let (all, free) = *slots.borrow_and_update();
-        let load = meter.look();
+        let outlook = machine.outlook().borrow().clone();
+        let load = outlook.load;
         let (os, arch) = platform();
         let advert = Advert {
             version: 1,
@@ -76,9 +81,9 @@ pub(super) async fn publish(
             os,
             arch,
             roles: options.config.roles.clone(),
-            isolation: host.isolation,
-            cores: host.cores,
-            memory_bytes: host.memory_shared_bytes,
+            isolation,
+            cores: outlook.shared.cores,
+            memory_bytes: outlook.shared.limits.memory_bytes,
             memory_free_bytes: load.memory_free_bytes,
             cpu_percent: load.cpu_percent,
             memory_percent: load.memory_percent,

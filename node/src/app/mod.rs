@@ -18,7 +18,6 @@ mod words;
 
 pub use enroll::Patience;
 pub use error::{AppError, chain};
-pub use host::Host;
 pub use life::{Mine, Order};
 pub use seek::Join;
 pub use up::up;

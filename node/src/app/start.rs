@@ -11,6 +11,7 @@ use protocol::{
     ids::{MeshId, NodeId, RequestId},
     sign::Signed,
     wire::{
+        advert::Isolation,
         enroll::{Membership, MeshHello, NodeDecision, Role, Verdict},
         genesis::{Genesis, Joining},
         heartbeat::Roster,
@@ -22,7 +23,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AppError, Host, adverts, membership, notices,
+    AppError, adverts, membership, notices,
     stay::{self, Stay},
     words::Terminal,
 };
@@ -30,11 +31,12 @@ use crate::{
     api::Member,
     blobs::BlobStore,
     home::UpOptions,
+    machine::Machine,
     net::{MeshSetup, NetHandle, remember},
     roles::{
         Context,
         clock::NodeClock,
-        coordinator::Coordinator,
+        coordinator::{Coordinator, Silence},
         leader::Leader,
         submitter::Submitter,
         worker::{self, Outbox, Worker},
@@ -48,7 +50,8 @@ pub(super) struct Base {
     pub(super) net: NetHandle,
     pub(super) blobs: BlobStore,
     pub(super) pool: Arc<Pool>,
-    pub(super) host: Host,
+    pub(super) machine: Machine,
+    pub(super) isolation: Isolation,
     pub(super) clock: NodeClock,
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -98,12 +101,19 @@ impl Base {
             path: self.options.home.mesh_dir(&mesh),
             source,
         })?;
-        let slots = if self.has(Role::Worker) { self.host.slots } else { 0 };
+        let works = self.has(Role::Worker);
+        let slots = if works { self.machine.outlook().borrow().shared.limits.slots } else { 0 };
         let worker = Worker::unstarted(slots);
         let coordinates = genesis.coordinator == self.options.node();
         let coordinator = if coordinates {
             let consensus = self.open_ledger(mesh, &membership).await?;
-            let coordinator = Coordinator::start(context.clone(), consensus, Some(worker.handle()));
+            let config = &self.options.config;
+            let silence = Silence {
+                suspect_after: config.suspect_after,
+                offline_after: config.offline_after,
+            };
+            let coordinator =
+                Coordinator::start(context.clone(), consensus, Some(worker.handle()), silence);
             Some(coordinator.map_err(AppError::Damaged)?)
         } else {
             None
@@ -149,7 +159,6 @@ impl Base {
         membership: Membership,
     ) -> Result<Worker, AppError> {
         let mesh = context.mesh;
-        let slots = handle_slots(&worker);
         let dir = self.options.home.mesh_dir(&mesh).join("outbox");
         let outbox = Outbox::open(&dir).map_err(AppError::Outbox)?;
         let (roster, changed) = watch::channel(None);
@@ -158,7 +167,8 @@ impl Base {
             leader: leader.clone(),
             pool: self.pool.clone(),
             outbox,
-            slots,
+            works: self.has(Role::Worker),
+            machine: self.machine.clone(),
             roster,
         };
         worker.start(context.clone(), parts);
@@ -169,7 +179,7 @@ impl Base {
             context.clone(),
             leader.clone(),
             self.options.clone(),
-            self.host,
+            (self.machine.clone(), self.isolation),
             handle.slots(),
         );
         context.spawn(adverts);
@@ -241,11 +251,6 @@ impl Base {
             }
         }
     }
-}
-
-/// The slots that a worker was made with.
-fn handle_slots(worker: &worker::Unstarted) -> u16 {
-    worker.handle().slots().borrow().0
 }
 
 async fn follow_leadership(coordinator: Coordinator, leader: Leader) {

@@ -13,6 +13,9 @@ use super::{
 };
 use crate::api::Member;
 
+/// How long the leader may take to hear of what is handed back at the end.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
+
 /// A node's time in one mesh.
 pub(super) struct Stay {
     pub(super) member: Member,
@@ -51,6 +54,8 @@ impl Stay {
             _ = tokio::time::timeout(within, idle) => {}
             () = signalled() => tracing::info!("stops at once"),
         }
+        // What is left is nobody's fault: others take it over at once, and it does not count as tried.
+        let _heard = tokio::time::timeout(GIVE_BACK_WITHIN, worker.give_back()).await;
     }
 
     /// Ends everything that runs for this mesh. Its files are not written any more afterwards.

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AppError, Host,
+    AppError,
     enroll::Patience,
     inbound::Router,
     life::{self, Life, Mine, Order},
@@ -35,6 +35,7 @@ use crate::{
     blobs::BlobStore,
     core::adverts::{self, Adverts},
     home::UpOptions,
+    machine::{Machine, Shared},
     net::{self, Net, remember},
     roles::clock::NodeClock,
 };
@@ -146,15 +147,18 @@ async fn prepare(
     let quota = options.config.blobs_bytes_max;
     let blobs = BlobStore::open(&options.home.blobs_dir(), quota, NodeClock::wall)
         .map_err(AppError::Blobs)?;
-    let host = Host::look(&options.config, Isolation::C);
-    let (pool, isolation) = sandbox_pool(options, host.slots).await?;
+    let shared = Shared::here(&options.config);
+    let machine = Machine::new(&options.home, shared);
+    let (pool, isolation) = sandbox_pool(options, shared.slots_max).await?;
+    tasks.spawn(watch_over(machine.clone(), clock, stop.clone()));
     tasks.spawn(retire_runners(pool.clone(), stop.clone()));
     Ok(Base {
         options: options.clone(),
         net,
         blobs,
         pool,
-        host: Host { isolation, ..host },
+        machine,
+        isolation,
         clock,
         tasks: tasks.clone(),
         stop: stop.clone(),
@@ -199,6 +203,10 @@ async fn sandbox_pool(options: &UpOptions, slots: u16) -> Result<(Arc<Pool>, Iso
     Ok((Arc::new(pool), isolation))
 }
 
+async fn watch_over(machine: Machine, clock: NodeClock, stop: CancellationToken) {
+    let _stopped = stop.run_until_cancelled(machine.watch_over(clock)).await;
+}
+
 /// Gives the memory of runners back that nobody used for a while.
 async fn retire_runners(pool: Arc<Pool>, stop: CancellationToken) {
     let idle = async {
@@ -221,7 +229,8 @@ fn node_api(
         options: base.options.clone(),
         net: base.net.clone(),
         blobs: base.blobs.clone(),
-        host: base.host,
+        machine: base.machine.clone(),
+        isolation: base.isolation,
         standing: door.standing.clone(),
         asking: door.asking.clone(),
         joins: door.joins.clone(),
@@ -255,14 +264,16 @@ async fn announce(base: &Base, url: &str, stay: Option<&Stay>) {
         (None, None) => Belongs::Asks,
     };
     let works = base.options.config.roles.contains(&Role::Worker);
+    let outlook = base.machine.outlook().borrow().clone();
+    let limits = outlook.shared.limits;
     base.terminal().say(&words::welcome(&Welcome {
         is_new: base.options.keys_are_new,
         name: &base.options.name(),
         node,
         mesh,
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        memory_free_bytes: base.host.memory_free_bytes(),
-        shares: works.then_some((base.host.slots, base.host.memory_shared_bytes)),
+        memory_free_bytes: outlook.load.memory_free_bytes,
+        shares: works.then_some((limits.slots, limits.memory_bytes)),
         listens: &addresses,
         on_lan: base.options.config.mdns,
         took: base.clock.now().saturating_since(Timestamp::ORIGIN),

@@ -33,7 +33,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::{
     args::{Cli, Command},
-    commands::{about, config, credits, daemon, jobs, joining, nodes, overview, receipts},
+    commands::{about, config, credits, daemon, jobs, joining, local, nodes, overview, receipts},
     context::Context,
     error::CliError,
     exit::Exit,
@@ -76,6 +76,9 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Id => ask(context, overview::id(context)),
         Command::Credits(command) => ask(context, credits::credits(context, command)),
         Command::Receipt(command) => ask(context, receipts::receipt(context, command)),
+        Command::Limits(args) => ask(context, local::limits(context, args)),
+        Command::Pause(args) => ask(context, local::pause(context, args)),
+        Command::Resume => ask(context, local::resume(context)),
         Command::Config(command) => config::config(context, command),
         Command::Explain { code } => about::explain(context, &code),
         Command::Completions { shell } => about::completions(context, shell),

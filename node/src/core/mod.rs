@@ -5,7 +5,10 @@
 pub mod adverts;
 pub mod discovery;
 pub mod dispatch;
+pub mod health;
+pub mod limits;
 pub mod meeting;
+pub mod power;
 pub mod reduce;
 pub mod scheduler;
 pub mod transitions;

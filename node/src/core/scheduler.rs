@@ -1,7 +1,7 @@
 //! Who gets which work: a pure function from what waits and who is there to placements.
 //!
 //! Eligibility is decided before anything is offered ([`obstacle`]); among those who are eligible the lowest
-//! [`score`] wins, ties by node id. Jobs take turns by what their accounts already have running, then by age,
+//! [`score`] wins, ties by node id; those that come and go are taken last. Jobs take turns by what their accounts already have running, then by age,
 //! so that nobody starves. Placing is deterministic: equal snapshots give equal placements.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use protocol::{
     ids::{AccountId, JobId, NodeId},
     limits::BATCH_ITEMS_MAX,
+    time::UnixMillis,
     units::Pages,
     wire::{
         advert::Isolation,
+        availability::{Cause, Openness, Reason},
         job::Scope,
         view::{Admission, Condition, Liveness},
     },
@@ -30,6 +32,8 @@ pub struct Needs {
     pub tags: Vec<String>,
     /// Linear memory of one task.
     pub memory: Pages,
+    /// The time limit of one task, in milliseconds.
+    pub task_ms: u64,
 }
 
 /// A job that waits.
@@ -52,6 +56,8 @@ pub struct Demand {
 pub struct Candidate {
     /// Which.
     pub node: NodeId,
+    /// What it is called.
+    pub name: String,
     /// Whose.
     pub account: AccountId,
     /// Whether it is a member.
@@ -72,6 +78,14 @@ pub struct Candidate {
     pub slots: u32,
     /// Slots that no lease occupies.
     pub slots_free: u32,
+    /// Whether it takes work of other owners.
+    pub others: Openness,
+    /// Slots that other owners may still have.
+    pub others_free: u32,
+    /// Why it takes less than it could.
+    pub reasons: Vec<Reason>,
+    /// Whether it comes and goes: then it is chosen last.
+    pub flapping: bool,
     /// Round trip, in microseconds.
     pub rtt_us: u64,
     /// Processor load, in thousandths.
@@ -122,6 +136,12 @@ pub enum Obstacle {
     Offline,
     /// It takes no new work.
     Draining,
+    /// It is catching up.
+    Syncing,
+    /// It has nothing for other owners now, and why.
+    Withheld(Cause),
+    /// It takes only smaller tasks of other owners.
+    TaskTooLarge,
     /// Its host is overloaded.
     Overloaded,
     /// All its slots are taken.
@@ -141,6 +161,9 @@ impl Obstacle {
             Self::Memory => "memory",
             Self::Offline => "offline",
             Self::Draining => "draining",
+            Self::Syncing => "syncing",
+            Self::Withheld(cause) => cause.code(),
+            Self::TaskTooLarge => "task-too-large",
             Self::Overloaded => "overloaded",
             Self::Busy => "busy",
         }
@@ -183,7 +206,22 @@ impl Obstacle {
                 needs.memory.bytes() >> 20
             ),
             Self::Offline => "has not been heard from".to_owned(),
-            Self::Draining => "takes no new work (draining)".to_owned(),
+            Self::Draining => {
+                let note = worker.reasons.iter().find(|reason| reason.cause == Cause::Draining);
+                let note = note.map_or("", |reason| reason.note.as_str());
+                let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+                format!("takes no new work (draining{note})")
+            }
+            Self::Syncing => "has come back and not yet said what it holds".to_owned(),
+            Self::Withheld(cause) => {
+                let reason = worker.reasons.iter().find(|reason| reason.cause == cause);
+                withheld(&reason.cloned().unwrap_or_else(|| Reason::of(cause)))
+            }
+            Self::TaskTooLarge => format!(
+                "takes only tasks with a time limit of at most {} s (on battery), and a task has {} s",
+                small_ms(worker).div_euclid(1_000),
+                needs.task_ms.div_euclid(1_000)
+            ),
             Self::Overloaded => "is overloaded".to_owned(),
             Self::Busy => format!("all {} slots are taken", worker.slots),
         }
@@ -193,6 +231,9 @@ impl Obstacle {
 /// What keeps a worker from taking a task, if anything: the most lasting reason first.
 #[must_use]
 pub fn obstacle(needs: &Needs, worker: &Candidate) -> Option<Obstacle> {
+    // What an owner allows others does not bind the owner, and neither does what else their machine does.
+    let other = !is_own(needs, worker);
+    let cause = worker.reasons.first().map_or(Cause::Paused, |reason| reason.cause);
     let checks = [
         (worker.admission != Admission::Approved, Obstacle::NotApproved),
         (!worker.works || worker.slots == 0, Obstacle::NotAWorker),
@@ -202,10 +243,41 @@ pub fn obstacle(needs: &Needs, worker: &Candidate) -> Option<Obstacle> {
         (worker.memory_bytes < needs.memory.bytes(), Obstacle::Memory),
         (worker.liveness != Liveness::Healthy, Obstacle::Offline),
         (worker.condition == Condition::Maintenance, Obstacle::Draining),
-        (worker.condition != Condition::Online, Obstacle::Overloaded),
-        (worker.slots_free == 0, Obstacle::Busy),
+        (worker.condition == Condition::Syncing, Obstacle::Syncing),
+        (other && worker.condition == Condition::Degraded, Obstacle::Overloaded),
+        (other && worker.others == Openness::Closed, Obstacle::Withheld(cause)),
+        (other && needs.task_ms > small_ms(worker), Obstacle::TaskTooLarge),
+        (worker.slots_free == 0 || (other && worker.others_free == 0), Obstacle::Busy),
     ];
     checks.into_iter().find(|(holds, _)| *holds).map(|(_, obstacle)| obstacle)
+}
+
+/// Whether a job is of the worker's own owner.
+fn is_own(needs: &Needs, worker: &Candidate) -> bool {
+    needs.account == worker.account
+}
+
+/// The longest time limit of a task of other owners, in milliseconds.
+fn small_ms(worker: &Candidate) -> u64 {
+    match worker.others {
+        Openness::Small { task_ms_max } => u64::from(task_ms_max),
+        Openness::Closed | Openness::Open => u64::MAX,
+    }
+}
+
+/// `is paused (on battery) until plugged in`.
+fn withheld(reason: &Reason) -> String {
+    let until = match reason.until {
+        Some(until) => time_of_day(until),
+        None => reason.cause.remedy().to_owned(),
+    };
+    format!("is paused ({}) until {until}", reason.what())
+}
+
+/// `15:40 UTC`.
+fn time_of_day(at: UnixMillis) -> String {
+    let minutes = at.0.div_euclid(60_000).rem_euclid(1_440);
+    format!("{:02}:{:02} UTC", minutes.div_euclid(60), minutes.rem_euclid(60))
 }
 
 /// How dear it is to use a worker, in thousandths of the sum of the weights: lower is better. Monotone in every
@@ -278,6 +350,9 @@ pub fn place(
         placements.push(Placement { job: demand.job, worker: worker.node, tasks });
         demand.ready = demand.ready.saturating_sub(tasks);
         worker.slots_free = worker.slots_free.saturating_sub(1);
+        if !is_own(&demand.needs, worker) {
+            worker.others_free = worker.others_free.saturating_sub(1);
+        }
         let leases = running.entry(demand.needs.account).or_default();
         *leases = leases.saturating_add(1);
     }
@@ -286,7 +361,8 @@ pub fn place(
 /// Where the best worker that can take a task now is; ties by node id.
 fn best(needs: &Needs, workers: &[Candidate], weights: &Weights) -> Option<usize> {
     let able = workers.iter().enumerate().filter(|(_, worker)| obstacle(needs, worker).is_none());
-    able.min_by_key(|(_, worker)| (score(worker, weights), worker.node)).map(|(at, _)| at)
+    able.min_by_key(|(_, worker)| (worker.flapping, score(worker, weights), worker.node))
+        .map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -303,6 +379,7 @@ mod tests {
             isolation: Isolation::C,
             tags: vec![],
             memory: Pages(16),
+            task_ms: 30_000,
         }
     }
 
@@ -319,6 +396,7 @@ mod tests {
     fn worker(node: u8, slots: u32) -> Candidate {
         Candidate {
             node: NodeId([node; 32]),
+            name: format!("node-{node}"),
             account: AccountId([node; 32]),
             admission: Admission::Approved,
             liveness: Liveness::Healthy,
@@ -329,6 +407,10 @@ mod tests {
             memory_bytes: 1 << 30,
             slots,
             slots_free: slots,
+            others: Openness::Open,
+            others_free: slots,
+            reasons: vec![],
+            flapping: false,
             rtt_us: 1_000,
             load: 100,
             reliability: 1_000,
@@ -364,13 +446,83 @@ mod tests {
                 needs(9),
                 Obstacle::Overloaded,
             ),
+            (
+                Candidate { condition: Condition::Syncing, ..base.clone() },
+                needs(1),
+                Obstacle::Syncing,
+            ),
+            (paused(&base), needs(9), Obstacle::Withheld(Cause::OnBattery)),
+            (
+                Candidate { others: Openness::Small { task_ms_max: 10_000 }, ..base.clone() },
+                needs(9),
+                Obstacle::TaskTooLarge,
+            ),
             (Candidate { slots_free: 0, ..base.clone() }, needs(9), Obstacle::Busy),
+            (Candidate { others_free: 0, ..base.clone() }, needs(9), Obstacle::Busy),
         ];
         for (worker, needs, expected) in cases {
             assert_eq!(obstacle(&needs, &worker), Some(expected));
         }
         assert_eq!(obstacle(&needs(9), &base), None);
         assert_eq!(obstacle(&Needs { tags: vec!["gpu".into()], ..needs(9) }, &base), None);
+    }
+
+    fn paused(worker: &Candidate) -> Candidate {
+        let reasons = vec![Reason::of(Cause::OnBattery), Reason::of(Cause::NotIdle)];
+        Candidate { others: Openness::Closed, reasons, ..worker.clone() }
+    }
+
+    #[test]
+    fn an_owner_is_not_bound_by_what_they_allow_others() {
+        let mine = needs(1);
+        let base = worker(1, 2);
+        for worker in [
+            paused(&base),
+            Candidate { others: Openness::Small { task_ms_max: 1 }, ..base.clone() },
+            Candidate { others_free: 0, ..base.clone() },
+            Candidate { condition: Condition::Degraded, ..base.clone() },
+        ] {
+            assert_eq!(obstacle(&mine, &worker), None, "{worker:?}");
+        }
+        let draining = Candidate { condition: Condition::Maintenance, ..base };
+        assert_eq!(obstacle(&mine, &draining), Some(Obstacle::Draining));
+    }
+
+    #[test]
+    fn a_worker_that_is_withheld_says_why_and_until_when() {
+        let sentence = |reason: Reason| {
+            let cause = reason.cause;
+            let worker = Candidate { reasons: vec![reason], ..paused(&worker(1, 1)) };
+            Obstacle::Withheld(cause).sentence(&needs(9), &worker)
+        };
+        assert_eq!(
+            sentence(Reason::of(Cause::OnBattery)),
+            "is paused (on battery) until plugged in"
+        );
+        let until = Some(UnixMillis((24 + 15) * 3_600_000 + 40 * 60_000));
+        assert_eq!(
+            sentence(Reason::of(Cause::Paused).noting("gaming").ending(until)),
+            "is paused (gaming) until 15:40 UTC"
+        );
+    }
+
+    #[test]
+    fn others_get_no_more_slots_than_their_owner_gives_them() {
+        let shared = Candidate { others_free: 1, ..worker(1, 3) };
+        let demands = [demand(1, 9, 3), demand(2, 1, 3)];
+        let placements = place(&demands, &[shared], &BTreeMap::new(), &Weights::default());
+        let others = placements.iter().filter(|placement| placement.job == JobId([1; 16])).count();
+        assert_eq!((placements.len(), others), (3, 1));
+    }
+
+    #[test]
+    fn a_worker_that_comes_and_goes_is_taken_last_and_still_taken() {
+        let flapping = Candidate { flapping: true, rtt_us: 0, load: 0, ..worker(1, 1) };
+        let workers = [flapping, Candidate { load: 900, ..worker(2, 1) }];
+        let one = place(&[demand(1, 9, 1)], &workers, &BTreeMap::new(), &Weights::default());
+        assert_eq!(one.iter().map(|p| p.worker).collect::<Vec<_>>(), [NodeId([2; 32])]);
+        let two = place(&[demand(1, 9, 2)], &workers, &BTreeMap::new(), &Weights::default());
+        assert_eq!(two.len(), 2);
     }
 
     #[test]

@@ -5,13 +5,19 @@
 //! 1. No more leases than slots are held.
 //! 2. Nothing is taken from a leader older than one already heard ([`Fence`]).
 //! 3. What a leader says is lost is stopped.
+//! 4. Nothing of other owners is taken that their [`Availability`] does not allow.
+//! 5. What is given back is named to the leader until it has heard of it.
 //!
 //! # What it does not do
 //!
-//! It runs nothing: see `roles::worker`. A lease does not end here by time: while no leader is heard, work goes
+//! It does not decide what this machine has for others: see [`limits`](super::limits). It runs nothing: see
+//! `roles::worker`. A lease does not end here by time: while no leader is heard, work goes
 //! on, and its results are kept until somebody wants them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use protocol::{
     batch::Batch,
@@ -21,10 +27,13 @@ use protocol::{
     reject::RejectReason,
     time::Timestamp,
     wire::{
+        availability::{Availability, Openness},
         heartbeat::{Heartbeat, HeldLease},
         lease::{Fence, LeaseHeader, LeaseItem, LeaseResponse},
     },
 };
+
+use super::limits::{FINISH_WITHIN, TakeBack, Verdict};
 
 /// However many strangers connect, the leader is asked for the member list no more often than this.
 const STRANGER_BEAT: Duration = Duration::from_secs(1);
@@ -32,20 +41,25 @@ const STRANGER_BEAT: Duration = Duration::from_secs(1);
 /// A signed lease.
 pub type SignedLease = Batch<LeaseHeader, LeaseItem>;
 
+/// Leases that were given back and that no leader is known to have heard of. More expire with their time.
+const RETURNED_MAX: usize = limits::LIST_ITEMS_MAX as usize;
+
 /// How the worker behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Tasks that are run at a time.
     pub slots: u16,
     /// How often the leader hears that this node is alive.
     pub heartbeat_interval: Duration,
+    /// What it has for other owners until it is told otherwise.
+    pub availability: Availability,
 }
 
 impl Config {
-    /// The figures of the protocol, with this many slots.
+    /// The figures of the protocol, with this many slots, and this for other owners.
     #[must_use]
-    pub const fn standard(slots: u16) -> Self {
-        Self { slots, heartbeat_interval: limits::HEARTBEAT_INTERVAL }
+    pub const fn standard(slots: u16, availability: Availability) -> Self {
+        Self { slots, heartbeat_interval: limits::HEARTBEAT_INTERVAL, availability }
     }
 }
 
@@ -66,6 +80,10 @@ pub enum Input {
         fence: Fence,
         /// Its id.
         id: LeaseId,
+        /// Whether the job is of this node's owner.
+        own: bool,
+        /// The time limit of its tasks, in milliseconds.
+        task_ms: u32,
     },
     /// The leader wants leases back.
     Withdrawn(Vec<LeaseId>, Fence),
@@ -77,8 +95,16 @@ pub enum Input {
     Heard(Vec<LeaseId>, Fence),
     /// A node that is not known to be a member has connected: the member list may have grown.
     Stranger,
-    /// The owner wants no new work here, or wants it again.
-    Drain(bool),
+    /// No new work here from now on; what is left at this time is given back.
+    Drain(Option<Timestamp>),
+    /// New work again.
+    Resume,
+    /// What this machine has for other owners has changed, or what happens to their work that runs.
+    Available(Box<Verdict>),
+    /// Tasks at a time have changed.
+    Slots(u16),
+    /// Give everything back that is not done: this node ends.
+    GiveBack,
     /// Time has passed.
     Tick,
 }
@@ -90,7 +116,7 @@ pub enum Output {
     Answer(u64, LeaseResponse),
     /// Begin to work on a lease.
     Start(LeaseId, u64),
-    /// Stop working on a lease and forget what it did.
+    /// Stop working on a lease at once and forget what it did.
     Stop(LeaseId),
     /// Tell the leader.
     Beat(NodeId, Box<Heartbeat>),
@@ -100,6 +126,7 @@ pub enum Output {
 struct Held {
     proof: Box<SignedLease>,
     done: u32,
+    own: bool,
 }
 
 /// The leases that this node holds.
@@ -111,7 +138,15 @@ pub struct Worker {
     /// The leader that was told what is held, with proofs.
     proved_to: Option<(NodeId, Fence)>,
     held: BTreeMap<LeaseId, Held>,
+    /// Given back, and not known to be heard of. At most [`RETURNED_MAX`].
+    returned: BTreeSet<LeaseId>,
+    /// Of those, named in a heartbeat.
+    named: BTreeSet<LeaseId>,
     draining: bool,
+    /// When what is left is given back: everything, and work of other owners.
+    drain_at: Option<Timestamp>,
+    take_back_at: Option<Timestamp>,
+    availability: Availability,
     next_beat: Timestamp,
     last_beat: Timestamp,
     roster: u64,
@@ -120,14 +155,19 @@ pub struct Worker {
 impl Worker {
     /// Nothing held, no leader known.
     #[must_use]
-    pub const fn new(config: Config) -> Self {
+    pub fn new(config: Config) -> Self {
         Self {
+            availability: config.availability.clone(),
             config,
             leader: None,
             fence: Fence { epoch: 0, term: 0, index: 0 },
             proved_to: None,
             held: BTreeMap::new(),
+            returned: BTreeSet::new(),
+            named: BTreeSet::new(),
             draining: false,
+            drain_at: None,
+            take_back_at: None,
             next_beat: Timestamp::ORIGIN,
             last_beat: Timestamp::ORIGIN,
             roster: 0,
@@ -139,6 +179,12 @@ impl Worker {
     pub fn slots(&self) -> (u16, u16) {
         let held = u16::try_from(self.held.len()).unwrap_or(u16::MAX);
         (self.config.slots, self.config.slots.saturating_sub(held))
+    }
+
+    /// Leases that were given back and that no leader is known to have heard of.
+    #[must_use]
+    pub fn returned(&self) -> usize {
+        self.returned.len()
     }
 
     /// Whether new work is refused.
@@ -165,22 +211,90 @@ impl Worker {
         });
         let leases = leases.collect();
         let (slots, slots_free) = self.slots();
-        let beat =
-            Heartbeat { leases, slots, slots_free, draining: self.draining, roster: self.roster };
+        self.named = self.returned.clone();
+        let beat = Heartbeat {
+            leases,
+            slots,
+            slots_free,
+            draining: self.draining,
+            roster: self.roster,
+            availability: self.availability.clone(),
+            returned: self.returned.iter().copied().collect(),
+        };
         out.push(Output::Beat(leader, Box::new(beat)));
     }
 
-    fn consider(&self, from: NodeId, fence: Fence) -> Result<(), RejectReason> {
+    fn consider(
+        &self,
+        (from, fence): (NodeId, Fence),
+        (own, task_ms): (bool, u32),
+    ) -> Result<(), RejectReason> {
+        let others = self.held.values().filter(|held| !held.own).count();
+        let others_full = others >= usize::from(self.availability.slots_others);
         if fence < self.fence {
             Err(RejectReason::StaleFence)
         } else if self.leader.is_some_and(|leader| leader != from) && fence == self.fence {
             Err(RejectReason::NotLeader)
         } else if self.draining {
             Err(RejectReason::Draining)
-        } else if self.slots().1 == 0 {
+        } else if self.slots().1 == 0 || (!own && others_full) {
             Err(RejectReason::NoFreeSlot)
         } else {
-            Ok(())
+            match self.availability.others {
+                _ if own => Ok(()),
+                Openness::Closed => Err(RejectReason::Paused),
+                Openness::Small { task_ms_max } if task_ms > task_ms_max => {
+                    Err(RejectReason::TaskTooLarge)
+                }
+                Openness::Small { .. } | Openness::Open => Ok(()),
+            }
+        }
+    }
+
+    /// Stops work that nobody lost, and tells the leader to give it to somebody else.
+    fn give_back(&mut self, now: Timestamp, which: impl Fn(&Held) -> bool, out: &mut Vec<Output>) {
+        let leases: Vec<_> =
+            self.held.iter().filter(|(_, held)| which(held)).map(|(lease, _)| *lease).collect();
+        if leases.is_empty() {
+            return;
+        }
+        self.stop(&leases, out);
+        for lease in leases {
+            if self.returned.len() < RETURNED_MAX {
+                self.returned.insert(lease);
+            }
+        }
+        self.beat(now, out);
+    }
+
+    /// What this machine has for others is another now.
+    fn available(&mut self, now: Timestamp, verdict: Verdict, out: &mut Vec<Output>) {
+        let Verdict { availability, take_back } = verdict;
+        let changed = self.availability != availability;
+        self.availability = availability;
+        match take_back {
+            TakeBack::Nothing => self.take_back_at = None,
+            TakeBack::Soon => {
+                let at = now.saturating_add(FINISH_WITHIN);
+                self.take_back_at.get_or_insert(at);
+            }
+            TakeBack::Now => self.take_back_at = Some(now),
+        }
+        if changed {
+            self.beat(now, out);
+        }
+    }
+
+    /// What the clock says.
+    fn take_back(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        if self.drain_at.is_some_and(|at| at <= now) {
+            self.drain_at = None;
+            self.give_back(now, |_| true, out);
+        }
+        if self.take_back_at.is_some_and(|at| at <= now) {
+            // As long as it lasts nothing new is taken, so that nothing comes after this.
+            self.take_back_at = None;
+            self.give_back(now, |held| !held.own, out);
         }
     }
 
@@ -210,15 +324,17 @@ impl Machine for Worker {
                 self.proved_to = None;
                 self.beat(now, &mut out);
             }
-            Input::Offered { offer, from, lease, fence, id } => match self.consider(from, fence) {
-                Ok(()) => {
-                    self.advance(fence);
-                    self.held.insert(id, Held { proof: lease, done: 0 });
-                    out.push(Output::Answer(offer, LeaseResponse::Done));
-                    out.push(Output::Start(id, offer));
+            Input::Offered { offer, from, lease, fence, id, own, task_ms } => {
+                match self.consider((from, fence), (own, task_ms)) {
+                    Ok(()) => {
+                        self.advance(fence);
+                        self.held.insert(id, Held { proof: lease, done: 0, own });
+                        out.push(Output::Answer(offer, LeaseResponse::Done));
+                        out.push(Output::Start(id, offer));
+                    }
+                    Err(reason) => out.push(Output::Answer(offer, LeaseResponse::Refused(reason))),
                 }
-                Err(reason) => out.push(Output::Answer(offer, LeaseResponse::Refused(reason))),
-            },
+            }
             Input::Withdrawn(leases, fence) => {
                 if fence >= self.fence {
                     self.advance(fence);
@@ -234,6 +350,9 @@ impl Machine for Worker {
                 self.held.remove(&lease);
             }
             Input::Heard(lost, fence) => {
+                for lease in std::mem::take(&mut self.named) {
+                    self.returned.remove(&lease);
+                }
                 if fence >= self.fence {
                     self.advance(fence);
                     self.stop(&lost, &mut out);
@@ -244,12 +363,25 @@ impl Machine for Worker {
                 let soon = self.last_beat.saturating_add(STRANGER_BEAT);
                 self.next_beat = self.next_beat.min(soon.max(now));
             }
-            Input::Drain(draining) => {
-                self.draining = draining;
+            Input::Drain(deadline) => {
+                self.draining = true;
+                self.drain_at = deadline;
                 self.beat(now, &mut out);
             }
+            Input::Resume => {
+                self.draining = false;
+                self.drain_at = None;
+                self.beat(now, &mut out);
+            }
+            Input::Available(verdict) => self.available(now, *verdict, &mut out),
+            Input::Slots(slots) => {
+                self.config.slots = slots;
+                self.beat(now, &mut out);
+            }
+            Input::GiveBack => self.give_back(now, |_| true, &mut out),
             Input::Tick => {}
         }
+        self.take_back(now, &mut out);
         if self.leader.is_some() && self.next_beat <= now {
             self.beat(now, &mut out);
         }
@@ -257,11 +389,13 @@ impl Machine for Worker {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        self.leader.map(|_| self.next_beat)
+        let beat = self.leader.map(|_| self.next_beat);
+        [beat, self.drain_at, self.take_back_at].into_iter().flatten().min()
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "stories name only what they are about")]
 mod tests {
     use protocol::{
         batch::Commitment,
@@ -286,6 +420,7 @@ mod tests {
             worker: NodeId([2; 32]),
             job: JobId([3; 16]),
             authorization: Hash([4; 32]),
+            account: protocol::ids::AccountId([7; 32]),
             price: Price::default(),
             duration_ms: 15_000,
             fence: fence(index),
@@ -298,6 +433,8 @@ mod tests {
             lease: Box::new(lease),
             fence: fence(index),
             id: LeaseId([id; 16]),
+            own: false,
+            task_ms: 30_000,
         }
     }
 
@@ -306,7 +443,7 @@ mod tests {
     }
 
     fn worker() -> Worker {
-        let mut worker = Worker::new(Config::standard(1));
+        let mut worker = Worker::new(Config::standard(1, Availability::open(1, 1 << 30)));
         worker.handle(at(0), Input::Leader(Some(LEADER)));
         worker
     }
@@ -373,7 +510,7 @@ mod tests {
     #[test]
     fn a_draining_worker_refuses_and_says_so_at_once() {
         let mut worker = worker();
-        let out = worker.handle(at(1), Input::Drain(true));
+        let out = worker.handle(at(1), Input::Drain(None));
         assert!(beats(&out)[0].draining);
         let refused = worker.handle(at(1), lease(1, 5));
         assert_eq!(refused, [Output::Answer(1, LeaseResponse::Refused(RejectReason::Draining))]);
@@ -388,11 +525,131 @@ mod tests {
         assert_eq!(beats(&worker.handle(at(3), Input::Tick)).len(), 1);
     }
 
+    fn own(lease: Input) -> Input {
+        match lease {
+            Input::Offered { offer, from, lease, fence, id, task_ms, .. } => {
+                Input::Offered { offer, from, lease, fence, id, task_ms, own: true }
+            }
+            other => other,
+        }
+    }
+
+    fn verdict(others: Openness, take_back: TakeBack) -> Input {
+        let availability = Availability { others, ..Availability::open(2, 1 << 30) };
+        Input::Available(Box::new(Verdict { availability, take_back }))
+    }
+
+    fn refusal(out: &[Output]) -> Option<RejectReason> {
+        out.iter().find_map(|output| match output {
+            Output::Answer(_, LeaseResponse::Refused(reason)) => Some(*reason),
+            _ => None,
+        })
+    }
+
+    fn stopped(out: &[Output]) -> Vec<u8> {
+        out.iter()
+            .filter_map(|output| match output {
+                Output::Stop(lease) => Some(lease.0[0]),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Two slots: a lease of another owner in one, one of its own owner in the other.
+    fn busy() -> Worker {
+        let mut worker = Worker::new(Config::standard(2, Availability::open(2, 1 << 30)));
+        worker.handle(at(0), Input::Leader(Some(LEADER)));
+        worker.handle(at(1), lease(1, 5));
+        worker.handle(at(1), own(lease(2, 5)));
+        worker
+    }
+
+    #[test]
+    fn a_paused_worker_gives_back_what_is_of_others_and_keeps_its_own() {
+        let mut worker = busy();
+        let out = worker.handle(at(2), verdict(Openness::Closed, TakeBack::Now));
+        assert_eq!(stopped(&out), [1]);
+        assert_eq!(beats(&out).last().unwrap().returned, [LeaseId([1; 16])]);
+        assert_eq!(refusal(&worker.handle(at(3), lease(3, 5))), Some(RejectReason::Paused));
+        assert_eq!(refusal(&worker.handle(at(3), own(lease(3, 5)))), None);
+    }
+
+    #[test]
+    fn what_is_given_back_is_named_until_the_leader_has_heard_of_it() {
+        let mut worker = busy();
+        worker.handle(at(2), verdict(Openness::Closed, TakeBack::Now));
+        let again = worker.handle(at(7), Input::Tick);
+        assert_eq!(beats(&again)[0].returned, [LeaseId([1; 16])]);
+        worker.handle(at(7), Input::Heard(vec![], fence(5)));
+        let after = worker.handle(at(12), Input::Tick);
+        assert!(beats(&after)[0].returned.is_empty());
+    }
+
+    #[test]
+    fn work_that_is_taken_back_soon_may_end_first() {
+        let mut worker = busy();
+        let out = worker.handle(at(2), verdict(Openness::Closed, TakeBack::Soon));
+        assert!(stopped(&out).is_empty());
+        worker.handle(at(30), verdict(Openness::Closed, TakeBack::Soon));
+        assert!(stopped(&worker.handle(at(61), Input::Tick)).is_empty());
+        assert_eq!(stopped(&worker.handle(at(62), Input::Tick)), [1]);
+    }
+
+    #[test]
+    fn an_owner_who_goes_away_in_time_takes_nothing_back() {
+        let mut worker = busy();
+        worker.handle(at(2), verdict(Openness::Closed, TakeBack::Soon));
+        worker.handle(at(30), verdict(Openness::Open, TakeBack::Nothing));
+        assert!(stopped(&worker.handle(at(90), Input::Tick)).is_empty());
+    }
+
+    #[test]
+    fn on_a_low_battery_only_small_tasks_of_others_are_taken() {
+        let mut worker = worker();
+        let small = Openness::Small { task_ms_max: 10_000 };
+        worker.handle(at(1), verdict(small, TakeBack::Nothing));
+        assert_eq!(refusal(&worker.handle(at(1), lease(1, 5))), Some(RejectReason::TaskTooLarge));
+        assert_eq!(refusal(&worker.handle(at(1), own(lease(2, 5)))), None);
+    }
+
+    #[test]
+    fn others_get_only_the_slots_that_they_may_have() {
+        let mut worker = busy();
+        let availability = Availability::open(1, 1 << 30);
+        let only_one = Verdict { availability, take_back: TakeBack::Nothing };
+        worker.handle(at(2), Input::Available(Box::new(only_one)));
+        worker.handle(at(2), Input::Finished(LeaseId([2; 16])));
+        assert_eq!(refusal(&worker.handle(at(3), lease(3, 5))), Some(RejectReason::NoFreeSlot));
+        assert_eq!(refusal(&worker.handle(at(3), own(lease(4, 5)))), None);
+    }
+
+    #[test]
+    fn at_the_end_of_a_drain_everything_is_given_back() {
+        let mut worker = busy();
+        worker.handle(at(2), Input::Drain(Some(at(60))));
+        assert!(stopped(&worker.handle(at(59), Input::Tick)).is_empty());
+        assert_eq!(stopped(&worker.handle(at(60), Input::Tick)), [1, 2]);
+        assert_eq!(refusal(&worker.handle(at(61), own(lease(3, 5)))), Some(RejectReason::Draining));
+        worker.handle(at(62), Input::Resume);
+        assert_eq!(refusal(&worker.handle(at(63), lease(3, 5))), None);
+    }
+
+    #[test]
+    fn a_drain_that_is_taken_back_in_time_gives_nothing_back() {
+        let mut worker = busy();
+        worker.handle(at(2), Input::Drain(Some(at(60))));
+        worker.handle(at(3), Input::Resume);
+        assert!(stopped(&worker.handle(at(70), Input::Tick)).is_empty());
+    }
+
     #[test]
     fn the_deadline_contract_holds() {
         let mut worker = worker();
         assert_deadline_contract(&worker);
         worker.handle(at(1), lease(1, 5));
+        assert_deadline_contract(&worker);
+        worker.handle(at(2), Input::Drain(Some(at(9))));
+        worker.handle(at(2), verdict(Openness::Closed, TakeBack::Soon));
         assert_deadline_contract(&worker);
         worker.handle(at(2), Input::Leader(None));
         assert_deadline_contract(&worker);

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use super::{
     ConfigError, Settings, Value,
     quantity::{parse_bytes, parse_duration},
 };
+use crate::core::limits::Hours;
 
 /// What a node does. Every node submits.
 pub type RoleSet = Vec<Role>;
@@ -56,6 +58,22 @@ pub struct Config {
     pub slots: Option<u16>,
     /// Memory shared with tasks, in bytes; `None`: a quarter of the machine's.
     pub memory_bytes: Option<u64>,
+    /// What is shared where slots or memory are not said, in percent: 1 to 100.
+    pub share_percent: u8,
+    /// Whether others' work runs on battery.
+    pub on_battery: bool,
+    /// On battery, others' work runs down to this level, in percent.
+    pub min_battery: u8,
+    /// How long nobody must have used the machine before others' work runs.
+    pub idle: Duration,
+    /// The hours in which others' work runs; `None`: always.
+    pub hours: Option<Hours>,
+    /// What other programs may use of the processor while others' work runs, in percent; `None`: by the machine.
+    pub max_cpu_others: Option<u8>,
+    /// Not heard from for this long: a node is suspect.
+    pub suspect_after: Duration,
+    /// Not heard from for this long: a node is offline. Longer.
+    pub offline_after: Duration,
     /// Disk space for blobs, in bytes.
     pub blobs_bytes_max: u64,
     /// How log lines look.
@@ -71,7 +89,31 @@ impl TryFrom<&Settings> for Config {
 
     fn try_from(settings: &Settings) -> Result<Self, ConfigError> {
         let read = Reader { settings };
+        let suspect_after = read.duration("liveness.suspect_after")?;
+        let offline_after = read.duration("liveness.offline_after")?;
+        if suspect_after < limits::HEARTBEAT_INTERVAL.saturating_mul(2) {
+            let problem = "shorter than two heartbeats, which come every 5 s".to_owned();
+            return Err(read.bad("liveness.suspect_after", problem));
+        }
+        if suspect_after >= offline_after {
+            let problem = "not longer than `liveness.suspect_after`".to_owned();
+            return Err(read.bad("liveness.offline_after", problem));
+        }
         Ok(Self {
+            share_percent: read.percent("limits.share", 1..=100)?,
+            on_battery: read.flag("limits.on_battery"),
+            min_battery: read.percent("limits.min_battery", 0..=100)?,
+            idle: read.duration("limits.idle")?,
+            hours: read.checked("limits.hours", |text| match text {
+                "" => Ok(None),
+                hours => Hours::parse(hours)
+                    .map(Some)
+                    .ok_or_else(|| "two times of day such as 22:00-07:00".to_owned()),
+            })?,
+            max_cpu_others: Some(read.percent("limits.max_cpu_others", 0..=100)?)
+                .filter(|percent| *percent > 0),
+            suspect_after,
+            offline_after,
             name: read.checked("name", |text| match text {
                 "" => Ok(None),
                 name => check_name(name).map(Some),
@@ -94,7 +136,7 @@ impl TryFrom<&Settings> for Config {
                 "" => Ok(None),
                 name => check_name(name).map(Some),
             })?,
-            auto_approve: matches!(read.value("mesh.auto_approve"), Some(Value::Flag(true))),
+            auto_approve: read.flag("mesh.auto_approve"),
             slots: read.slots()?,
             memory_bytes: read.checked("limits.memory", |text| match text {
                 "" => Ok(None),
@@ -110,9 +152,7 @@ impl TryFrom<&Settings> for Config {
             })?,
             log_level: read
                 .checked("log.level", |text| Ok((!text.is_empty()).then(|| text.to_owned())))?,
-            shutdown_grace: read.checked("shutdown_grace", |text| {
-                parse_duration(text).map_err(|error| error.to_string())
-            })?,
+            shutdown_grace: read.duration("shutdown_grace")?,
         })
     }
 }
@@ -153,6 +193,24 @@ impl Reader<'_> {
             Some(Value::Text(_) | Value::Flag(_) | Value::Number(_)) | None => &[],
         };
         check(texts).map_err(|problem| self.bad(name, problem))
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.value(name), Some(Value::Flag(true)))
+    }
+
+    fn duration(&self, name: &'static str) -> Result<Duration, ConfigError> {
+        self.checked(name, |text| parse_duration(text).map_err(|error| error.to_string()))
+    }
+
+    fn percent(&self, name: &'static str, allowed: RangeInclusive<u8>) -> Result<u8, ConfigError> {
+        let number = match self.value(name) {
+            Some(Value::Number(number)) => u8::try_from(*number).ok(),
+            Some(Value::Text(_) | Value::List(_) | Value::Flag(_)) | None => None,
+        };
+        number
+            .filter(|number| allowed.contains(number))
+            .ok_or_else(|| self.bad(name, format!("from {} to {}", allowed.start(), allowed.end())))
     }
 
     fn slots(&self) -> Result<Option<u16>, ConfigError> {
@@ -294,6 +352,10 @@ mod tests {
         assert!(!config.api_chosen && !config.listen_chosen && !config.auto_approve);
         assert_eq!((config.slots, config.memory_bytes), (None, None));
         assert_eq!(config.shutdown_grace, Duration::from_secs(30));
+        assert_eq!(config.suspect_after, limits::SUSPECT_AFTER);
+        assert_eq!(config.offline_after, limits::OFFLINE_AFTER);
+        assert_eq!((config.share_percent, config.on_battery, config.hours), (50, false, None));
+        assert_eq!((config.idle, config.max_cpu_others), (Duration::from_secs(180), None));
     }
 
     #[test]
@@ -315,6 +377,13 @@ mod tests {
             "[limits]\nmemory = \"much\"",
             "[log]\nformat = \"xml\"",
             "shutdown_grace = \"soon\"",
+            "[limits]\nshare = 0",
+            "[limits]\nmin_battery = 101",
+            "[limits]\nidle = \"a while\"",
+            "[limits]\nhours = \"22-7\"",
+            "[limits]\nmax_cpu_others = 101",
+            "[liveness]\nsuspect_after = \"30s\"\noffline_after = \"30s\"",
+            "[liveness]\nsuspect_after = \"9s\"",
         ] {
             assert!(matches!(config(text), Err(ConfigError::BadValue { .. })), "{text}");
         }

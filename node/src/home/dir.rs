@@ -99,6 +99,12 @@ impl Home {
         self.dir.join("config.toml")
     }
 
+    /// What was said about this machine: a pause, a drain.
+    #[must_use]
+    pub fn holds_file(&self) -> PathBuf {
+        self.dir.join("holds.json")
+    }
+
     /// The token of the API over TCP.
     #[must_use]
     pub fn token_file(&self) -> PathBuf {

@@ -91,6 +91,15 @@ pub enum ConfigError {
         #[source]
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error("writing {} failed", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The file is not TOML.
     #[error("{}, line {line}: {message}", .path.display())]
     Syntax {

@@ -3,7 +3,8 @@
 //! ```text
 //! DIR/identity.key   the node's secret key: its peer id        0600, PKCS#8 PEM
 //! DIR/owner.key      the owner's secret key: its account       0600, PKCS#8 PEM
-//! DIR/config.toml    settings; optional, only ever written by `weft config set`
+//! DIR/config.toml    settings; optional, only ever written by `weft config set` and `weft limits set`
+//! DIR/holds.json     a pause, a drain: what holds until it is taken back
 //! DIR/api.token      what programs on this machine show to the API over TCP   0600
 //! DIR/lock           held by the running node
 //! DIR/weft.sock      the API for this machine's owner
@@ -19,6 +20,7 @@
 
 mod config;
 mod dir;
+mod edit;
 mod error;
 mod keys;
 mod lock;
@@ -31,6 +33,7 @@ mod up;
 
 pub use config::{Config, LogFormat, RoleSet, mode_roles};
 pub use dir::Home;
+pub use edit::edit;
 pub use error::{ConfigError, HomeError};
 pub use keys::Keys;
 pub use lock::HomeLock;

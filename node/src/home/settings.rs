@@ -122,19 +122,65 @@ pub const KEYS: &[Key] = &[
         "limits.slots",
         Kind::Number,
         "0",
-        "Tasks that run at a time. 0: half of the cores, at least one, so that the machine stays usable.",
+        "Tasks that run at a time. 0: by `share`, half of the cores, at least one, so that the machine stays usable.",
     ),
     key(
         "limits.memory",
         Kind::Text,
         "\"\"",
-        "Memory shared with tasks, such as \"4GiB\". Empty: a quarter of the machine's.",
+        "Memory shared with tasks, such as \"4GiB\". Empty: by `share`, a quarter of the machine's.",
+    ),
+    key(
+        "limits.share",
+        Kind::Number,
+        "50",
+        "What of this machine is shared where `slots` or `memory` do not say it, in percent: that part of the cores, and \
+         half that part of the memory. 1 to 100.",
+    ),
+    key("limits.on_battery", Kind::Flag, "false", "Whether others' work also runs on battery."),
+    key(
+        "limits.min_battery",
+        Kind::Number,
+        "0",
+        "On battery: others' work does not run below this level, in percent.",
+    ),
+    key(
+        "limits.idle",
+        Kind::Text,
+        "\"3m\"",
+        "Others' work runs once nobody has used the machine for this long; \"0s\": always. Where nobody has logged in at \
+         a seat, nobody uses it.",
+    ),
+    key(
+        "limits.hours",
+        Kind::Text,
+        "\"\"",
+        "The hours in which others' work runs, in local time, such as \"22:00-07:00\". Empty: always.",
+    ),
+    key(
+        "limits.max_cpu_others",
+        Kind::Number,
+        "0",
+        "Others' work does not run while other programs use more of the processor than this, in percent; 100: it always \
+         does. 0: 25 where somebody sits, and 100 elsewhere.",
     ),
     key(
         "limits.blobs",
         Kind::Text,
         "\"10GiB\"",
         "Disk space for modules, inputs and outputs; the oldest go first.",
+    ),
+    key(
+        "liveness.suspect_after",
+        Kind::Text,
+        "\"15s\"",
+        "A node that was not heard from for this long is suspect: it gets no work. For coordinators.",
+    ),
+    key(
+        "liveness.offline_after",
+        Kind::Text,
+        "\"30s\"",
+        "A node that was not heard from for this long is offline. Longer than `suspect_after`. For coordinators.",
     ),
     key("log.format", Kind::Text, "\"text\"", "How log lines look: text or json."),
     key(

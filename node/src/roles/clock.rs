@@ -30,6 +30,14 @@ impl NodeClock {
     }
 }
 
+impl NodeClock {
+    /// When it will be that late by the wall clock, as it goes now. What lies behind is now.
+    #[must_use]
+    pub fn in_time(&self, at: UnixMillis) -> Timestamp {
+        self.now().saturating_add(at.saturating_since(Self::wall()))
+    }
+}
+
 impl Clock for NodeClock {
     fn now(&self) -> Timestamp {
         Timestamp::after_origin(self.origin.elapsed())

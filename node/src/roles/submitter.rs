@@ -17,6 +17,7 @@ use protocol::{
         client::{ClientRequest, ClientResponse, Query},
         job::{JobAuthorization, JobCancel, JobSpec},
         manifest::{BlobRef, InputManifest, InputPage},
+        order::NodeOrder,
         view::{Answer, JobView, MeshView},
     },
 };
@@ -54,9 +55,9 @@ impl Submitter {
             Some(problem) => Err(problem),
             None => match response {
                 ClientResponse::Answer(answer) => Ok(*answer),
-                ClientResponse::Committed { .. } | ClientResponse::Rejected { .. } => {
-                    Err(unexpected())
-                }
+                ClientResponse::Committed { .. }
+                | ClientResponse::Obeyed
+                | ClientResponse::Rejected { .. } => Err(unexpected()),
             },
         }
     }
@@ -72,8 +73,24 @@ impl Submitter {
             Some(problem) => Err(problem),
             None => match response {
                 ClientResponse::Committed { height } => Ok(height),
-                ClientResponse::Answer(_) | ClientResponse::Rejected { .. } => Err(unexpected()),
+                ClientResponse::Answer(_)
+                | ClientResponse::Obeyed
+                | ClientResponse::Rejected { .. } => Err(unexpected()),
             },
+        }
+    }
+
+    /// Has the leader pass an order on.
+    ///
+    /// # Errors
+    ///
+    /// If it is refused, or the node cannot be reached.
+    pub async fn order(&self, order: Signed<NodeOrder>) -> Result<(), Problem> {
+        let response = self.leader.client(ClientRequest::Order(order)).await;
+        match Problem::of_response(&response) {
+            Some(problem) => Err(problem),
+            None if response == ClientResponse::Obeyed => Ok(()),
+            None => Err(unexpected()),
         }
     }
 

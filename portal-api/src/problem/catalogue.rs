@@ -274,9 +274,12 @@ impl From<RejectReason> for ErrorCode {
             | RejectReason::NotLeaseHolder
             | RejectReason::TaskEnded
             | RejectReason::Draining
+            | RejectReason::Paused
+            | RejectReason::TaskTooLarge
             | RejectReason::StaleFence => Self::WrongState,
             RejectReason::IsolationUnavailable => Self::IsolationUnavailable,
             RejectReason::NotPlaceable => Self::NotPlaceable,
+            RejectReason::NodeUnreachable => Self::NodeUnreachable,
             RejectReason::Internal => Self::Internal,
         }
     }

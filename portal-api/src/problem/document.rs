@@ -117,7 +117,9 @@ impl Problem {
             ClientResponse::Rejected { reason, detail, amounts } => {
                 Some(Self::rejected(*reason, detail, *amounts))
             }
-            ClientResponse::Committed { .. } | ClientResponse::Answer(_) => None,
+            ClientResponse::Committed { .. }
+            | ClientResponse::Answer(_)
+            | ClientResponse::Obeyed => None,
         }
     }
 

@@ -14,6 +14,7 @@ mod guard;
 mod idempotency;
 mod jobs;
 mod load;
+mod local;
 mod node;
 
 use std::sync::Arc;
@@ -82,6 +83,8 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         .route("/api/v1/nodes/{node}/approve", post(node::approve))
         .route("/api/v1/nodes/{node}/reject", post(node::reject))
         .route("/api/v1/nodes/{node}/block", post(node::block))
+        .route("/api/v1/nodes/{node}/drain", post(local::drain))
+        .route("/api/v1/nodes/{node}/resume", post(local::undrain))
         .route("/api/v1/jobs", get(jobs::list).post(jobs::submit))
         .route("/api/v1/jobs/{job}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{job}/tasks", get(jobs::tasks))
@@ -97,7 +100,10 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         Listener::Socket | Listener::Loopback { .. } => routes
             .route("/api/v1/local/shutdown", post(node::shut_down))
             .route("/api/v1/local/join", post(node::join))
-            .route("/api/v1/local/leave", post(node::leave)),
+            .route("/api/v1/local/leave", post(node::leave))
+            .route("/api/v1/local/pause", get(local::pause).post(local::set_pause))
+            .route("/api/v1/local/resume", post(local::resume))
+            .route("/api/v1/local/limits", get(local::limits).patch(local::set_limits)),
         Listener::Portal { .. } => routes,
     };
     routes

@@ -12,6 +12,7 @@ mod explain;
 mod health;
 mod job;
 mod joining;
+mod local;
 mod node;
 mod receipt;
 mod receipt_file;
@@ -27,10 +28,13 @@ pub use explain::{Explain, Obstacle};
 pub use health::{Check, Health, ShuttingDown};
 pub use job::{Job, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
 pub use joining::{JoinRequest, JoinState, Joining, LeaveRequest, Left};
+pub use local::{
+    DrainRequest, LimitsChange, OwnerLimits, Pause, PauseRequest, Reason, Sharing, reasons,
+};
 pub use node::{Decision, Identity, Node, Peer};
 pub use receipt::{Receipt, ReceiptDetail};
 pub use receipt_file::{BadReceiptFile, ReceiptData, ReceiptFile, TaskData};
-pub use status::{Credit, Mesh, OpenWork, Sharing, Status};
+pub use status::{Credit, Mesh, OpenWork, Shared, Status};
 pub use submit::{Limits, Plan, ScopeName, SubmitRequest};
 pub use task::{JobResults, Output, OutputFile, Stream, Task, TaskResult};
 pub use version::Version;

@@ -6,13 +6,14 @@ use protocol::{
     ids::{AccountId, MeshId, NodeId},
     wire::{
         advert::{Arch, Isolation, Os},
+        availability::Advice,
         enroll::Role,
         view::{self, Admission, Condition, Liveness},
     },
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, ListKind};
+use super::{Kind, ListKind, Reason, Sharing, reasons};
 use crate::{names, text};
 
 /// A node. What it has to offer is its own word, and absent until it was heard from.
@@ -67,6 +68,20 @@ pub struct Node {
     pub seen_seconds: Option<f64>,
     /// Tasks that it holds.
     pub tasks: u32,
+    /// What it has for other owners now.
+    pub sharing: Option<Sharing>,
+    /// Why it takes less work than it could.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// Whether it is well: it can take work, and was heard from within a minute.
+    #[serde(default)]
+    pub healthy: bool,
+    /// Whether it comes and goes: then it gets work last.
+    #[serde(default)]
+    pub flapping: bool,
+    /// What to do about it: `REBOOT` or `DECOMMISSION`.
+    #[serde(with = "names::option", default)]
+    pub advice: Option<Advice>,
 }
 
 impl Kind for Node {
@@ -101,6 +116,11 @@ impl From<&view::NodeView> for Node {
             rtt_seconds: node.rtt_us.map(|rtt| Duration::from_micros(rtt).as_secs_f64()),
             seen_seconds: node.seen_ms_ago.map(|seen| Duration::from_millis(seen).as_secs_f64()),
             tasks: node.tasks,
+            sharing: node.availability.as_ref().map(Sharing::from),
+            reasons: node.availability.as_ref().map(reasons).unwrap_or_default(),
+            healthy: node.healthy,
+            flapping: node.flapping,
+            advice: node.advice,
         }
     }
 }

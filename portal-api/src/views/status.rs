@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Joining, Kind, LedgerPoint};
+use super::{Balance, Joining, Kind, LedgerPoint, Reason, Sharing};
 use crate::{names, text};
 
 /// This node and its mesh. What only the leader knows is absent while nobody leads.
@@ -50,7 +50,10 @@ pub struct Status {
     /// Nodes that it is connected to.
     pub peers: u32,
     /// What it shares. Absent where it is no worker.
-    pub sharing: Option<Sharing>,
+    pub sharing: Option<Shared>,
+    /// Why it takes less work than it could.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
     /// How long it has been up.
     pub uptime_seconds: f64,
     /// The software version.
@@ -120,7 +123,7 @@ impl From<&Balance> for Credit {
 
 /// What a node shares.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sharing {
+pub struct Shared {
     /// Tasks that it runs at a time.
     pub slots: u16,
     /// Of those, free.
@@ -132,4 +135,6 @@ pub struct Sharing {
     /// How well guests are isolated: `A`, `B` or `C`.
     #[serde(with = "names")]
     pub isolation: Isolation,
+    /// What others can have of it now.
+    pub now: Option<Sharing>,
 }

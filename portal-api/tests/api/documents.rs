@@ -55,6 +55,8 @@ fn every_document_is_the_one_of_its_golden_file() {
     assert_golden("status-without-mesh", samples::lonely_status());
     assert_golden("joining", samples::joining());
     assert_golden("left", samples::left());
+    assert_golden("pause", samples::pause());
+    assert_golden("limits", samples::limits());
     assert_golden("identity", samples::identity());
     assert_golden("peer-list", List::whole(vec![samples::peer()]));
     assert_golden("node-list", List::whole(samples::nodes()));

@@ -12,16 +12,17 @@ use portal_api::{
     },
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
-        Joining, LeaveRequest, LedgerPoint, Left, Node, Peer, Plan, Receipt, ReceiptDetail,
-        ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
+        JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
+        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status,
+        SubmitRequest, Task,
     },
 };
 use protocol::{
     ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
     wire::{
         enroll::Verdict,
-        view::{Admission, JobState},
+        view::{Admission, Condition, JobState},
     },
 };
 use tokio::sync::Notify;
@@ -122,6 +123,33 @@ impl Backend for Fake {
         let known = samples::nodes().into_iter().find(|known| known.peer == node).unwrap();
         let roles = if decision.roles.is_empty() { known.roles.clone() } else { decision.roles };
         self.answer(Node { admission, roles, ..known }).await
+    }
+
+    async fn drain_node(&self, node: NodeId, drain: Option<DrainRequest>) -> Answer<Node> {
+        let known = samples::nodes().into_iter().find(|known| known.peer == node).unwrap();
+        let condition = if drain.is_some() { Condition::Maintenance } else { Condition::Online };
+        self.answer(Node { condition, ..known }).await
+    }
+
+    async fn show_pause(&self) -> Answer<Pause> {
+        self.answer(samples::pause()).await
+    }
+
+    async fn pause(&self, request: PauseRequest) -> Answer<Pause> {
+        self.answer(Pause { message: request.message, ..samples::pause() }).await
+    }
+
+    async fn resume(&self) -> Answer<Pause> {
+        self.answer(Pause { paused: false, ..samples::pause() }).await
+    }
+
+    async fn show_limits(&self) -> Answer<OwnerLimits> {
+        self.answer(samples::limits()).await
+    }
+
+    async fn set_limits(&self, change: LimitsChange) -> Answer<OwnerLimits> {
+        let limits = samples::limits();
+        self.answer(OwnerLimits { cores: change.cores.unwrap_or(limits.cores), ..limits }).await
     }
 
     async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {

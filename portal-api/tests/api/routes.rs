@@ -31,6 +31,8 @@ fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("POST /api/v1/nodes/{node}/approve", Some("Node")),
         ("POST /api/v1/nodes/{node}/reject", Some("Node")),
         ("POST /api/v1/nodes/{node}/block", Some("Node")),
+        ("POST /api/v1/nodes/{node}/drain", Some("Node")),
+        ("POST /api/v1/nodes/{node}/resume", Some("Node")),
         ("GET /api/v1/jobs", Some("JobList")),
         ("POST /api/v1/jobs", Some("Job")),
         ("GET /api/v1/jobs/{job}", Some("Job")),
@@ -51,6 +53,11 @@ fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("POST /api/v1/local/join", Some("Joining")),
         ("POST /api/v1/local/leave", Some("Left")),
         ("POST /api/v1/local/shutdown", Some("ShuttingDown")),
+        ("GET /api/v1/local/pause", Some("Pause")),
+        ("POST /api/v1/local/pause", Some("Pause")),
+        ("POST /api/v1/local/resume", Some("Pause")),
+        ("GET /api/v1/local/limits", Some("Limits")),
+        ("PATCH /api/v1/local/limits", Some("Limits")),
     ];
     let filled = |(route, kind): (&'static str, _)| {
         let (method, path) = route.split_once(' ').unwrap();
@@ -161,7 +168,7 @@ async fn every_route_of_a_node_that_hangs_ends_in_time() {
 async fn every_path_refuses_other_methods_and_names_its_own() {
     let router = socket(Fake::Well);
     for (method, path, _) in all() {
-        let reply = ask(&router, &Method::PATCH, &path).await;
+        let reply = ask(&router, &Method::PUT, &path).await;
         reply.assert_problem("method-not-allowed");
         assert!(
             reply.header("allow").contains(method.as_str()),

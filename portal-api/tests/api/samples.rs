@@ -13,6 +13,7 @@ use protocol::{
     units::{Credits, Fuel, Pages},
     wire::{
         advert::{Advert, Arch, Isolation, Os},
+        availability::{Advice, Availability, Cause, Openness, Reason},
         enroll::Role,
         genesis::{Genesis, Joining},
         job::{EndPolicy, JobAuthorization, JobSpec, Reduce, Scope, TaskLimits},
@@ -204,6 +205,10 @@ pub(crate) fn nodes() -> Vec<views::Node> {
         seen_ms_ago: Some(1_250),
         rtt_us: Some(480),
         tasks: 3,
+        availability: Some(availability()),
+        healthy: true,
+        flapping: true,
+        advice: Some(Advice::Reboot),
     };
     let finch = NodeView {
         node: finch(),
@@ -217,6 +222,10 @@ pub(crate) fn nodes() -> Vec<views::Node> {
         seen_ms_ago: None,
         rtt_us: None,
         tasks: 0,
+        availability: None,
+        healthy: false,
+        flapping: false,
+        advice: None,
     };
     vec![views::Node::from(&otter), views::Node::from(&finch)]
 }
@@ -279,13 +288,15 @@ pub(crate) fn status() -> views::Status {
         work: Some(views::Mesh::from(&mesh())),
         credits: Some(views::Credit::from(&balance())),
         peers: 2,
-        sharing: Some(views::Sharing {
+        sharing: Some(views::Shared {
             slots: 4,
             slots_free: 1,
             cores: 4,
             memory_bytes: 4_294_967_296,
             isolation: Isolation::A,
+            now: Some(views::Sharing::from(&availability())),
         }),
+        reasons: views::reasons(&availability()),
         uptime_seconds: 3_725.5,
         version: "0.1.0".to_owned(),
         listen: vec!["/ip4/192.168.1.20/tcp/4301".to_owned()],
@@ -327,8 +338,49 @@ pub(crate) fn lonely_status() -> views::Status {
         credits: None,
         peers: 0,
         sharing: None,
+        reasons: Vec::new(),
         api: None,
         ..status()
+    }
+}
+
+pub(crate) fn availability() -> Availability {
+    Availability {
+        others: Openness::Small { task_ms_max: 10_000 },
+        slots_others: 3,
+        memory_bytes: 4_294_967_296,
+        overloaded: false,
+        reasons: vec![
+            Reason::of(Cause::BatteryLow),
+            Reason::of(Cause::OutsideHours).noting("22:00-07:00").ending(Some(AT)),
+        ],
+    }
+}
+
+pub(crate) fn pause() -> views::Pause {
+    views::Pause {
+        paused: true,
+        until: Some(AT),
+        message: "gaming".to_owned(),
+        reasons: vec![views::Reason::from(
+            &Reason::of(Cause::Paused).noting("gaming").ending(Some(AT)),
+        )],
+    }
+}
+
+pub(crate) fn limits() -> views::OwnerLimits {
+    views::OwnerLimits {
+        cores: 4,
+        cores_total: 8,
+        memory_bytes: 4_294_967_296,
+        share_percent: 50,
+        on_battery: false,
+        min_battery_percent: 40,
+        idle_seconds: 180,
+        hours: Some("22:00-07:00".to_owned()),
+        max_cpu_others_percent: Some(25),
+        now: views::Sharing::from(&availability()),
+        reasons: views::reasons(&availability()),
     }
 }
 

@@ -22,6 +22,11 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 const YAMUX_STREAMS_MAX: usize = 128;
 /// Streams that one side may have open on a QUIC connection.
 const QUIC_STREAMS_MAX: u32 = 64;
+/// A QUIC connection on which nothing was heard for this long is closed: a peer that was killed says nothing. Four
+/// [`QUIC_KEEP_ALIVE`] get lost before a living peer is taken for dead.
+const QUIC_SILENCE_MAX: Duration = Duration::from_secs(4);
+/// A QUIC connection on which nothing else is said says this often that it is there.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Unread bytes on one QUIC stream.
 const QUIC_STREAM_BYTES_MAX: u32 = 2 * 1024 * 1024;
 /// Unread bytes on one QUIC connection.
@@ -95,6 +100,8 @@ fn yamux_config() -> yamux::Config {
 fn quic_config(key: &Keypair) -> quic::Config {
     let mut config = quic::Config::new(key);
     config.handshake_timeout = Duration::from_secs(5);
+    config.max_idle_timeout = u32::try_from(QUIC_SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
     config.max_stream_data = QUIC_STREAM_BYTES_MAX;
     config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;

@@ -11,6 +11,7 @@ use crate::{
         canonical,
         enroll::NodeDecision,
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
+        order::NodeOrder,
         view,
     },
 };
@@ -33,6 +34,8 @@ pub enum ClientRequest {
     Transfer(Signed<Transfer>),
     /// Ask.
     Query(Query),
+    /// Tell a node what to do. The leader passes it on; it is done when the node has it.
+    Order(Signed<NodeOrder>),
 }
 
 /// A question about the replicated state, or about what the leader knows besides.
@@ -120,6 +123,8 @@ pub enum ClientResponse {
     },
     /// The answer to a question.
     Answer(Box<view::Answer>),
+    /// The node has the order and keeps it.
+    Obeyed,
 }
 
 canonical! {

@@ -8,6 +8,7 @@ use crate::{
     limits::ADMISSION_BYTES_MAX,
     reject::RejectReason,
     wire::{
+        availability::Availability,
         canonical,
         enroll::NodeAddress,
         lease::{Fence, LeaseHeader, LeaseItem},
@@ -40,6 +41,11 @@ pub struct Heartbeat {
     pub draining: bool,
     /// The version of the member list that it has.
     pub roster: u64,
+    /// What it has for other owners, and why not more.
+    pub availability: Availability,
+    /// Leases that it gives back, unfinished: their tasks do not count as tried. Named again until an answer has come.
+    /// At most [`crate::limits::LIST_ITEMS_MAX`].
+    pub returned: Vec<LeaseId>,
 }
 
 /// Leader to worker.

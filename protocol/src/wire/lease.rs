@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batch::{Batch, BatchHeader, Commitment},
-    ids::{Hash, JobId, LeaseId, NodeId, TaskIndex},
+    ids::{AccountId, Hash, JobId, LeaseId, NodeId, TaskIndex},
     limits::RPC_BYTES_MAX,
     merkle::Digest,
     price::Price,
     reject::RejectReason,
-    wire::{canonical, job::JobSpec, manifest::BlobRef},
+    sign::Signed,
+    wire::{canonical, job::JobSpec, manifest::BlobRef, order::NodeOrder},
 };
 
 /// Orders everything that leaders do outside the log. A worker refuses what is older than what it has seen.
@@ -36,6 +37,8 @@ pub struct LeaseHeader {
     pub job: JobId,
     /// The hash of the submitter's signed authorization.
     pub authorization: Hash,
+    /// Whose job it is: a worker treats its own owner's work differently.
+    pub account: AccountId,
     /// The price that will be paid.
     pub price: Price,
     /// How long the lease is good for unless it is renewed, in milliseconds.
@@ -81,6 +84,8 @@ pub enum LeaseRequest {
         /// Orders this.
         fence: Fence,
     },
+    /// Somebody tells this node what to do.
+    Order(Signed<NodeOrder>),
 }
 
 /// Worker to leader.

@@ -4,6 +4,7 @@
 //! what the HTTP API shows has types of its own in `portal-api`.
 
 pub mod advert;
+pub mod availability;
 pub mod blob;
 pub mod client;
 pub mod enroll;
@@ -12,6 +13,7 @@ pub mod heartbeat;
 pub mod job;
 pub mod lease;
 pub mod manifest;
+pub mod order;
 pub mod receipt;
 pub mod view;
 

@@ -14,6 +14,7 @@ use crate::{
     units::{Credits, Fuel, Pages},
     wire::{
         advert::Advert,
+        availability::{Advice, Availability},
         enroll::{NodeAddress, Role},
         genesis::{Genesis, Joining},
         job::{JobAuthorization, JobSpec},
@@ -392,6 +393,14 @@ pub struct NodeView {
     pub rtt_us: Option<u64>,
     /// Tasks that it holds.
     pub tasks: u32,
+    /// What it has for other owners and why not more, as it said last.
+    pub availability: Option<Availability>,
+    /// Whether it is well: it can take work, and was heard from within a minute.
+    pub healthy: bool,
+    /// Whether it comes and goes: then it gets work last.
+    pub flapping: bool,
+    /// What to do about it.
+    pub advice: Option<Advice>,
 }
 
 /// A balance.

@@ -22,7 +22,7 @@ use protocol::{
 };
 
 use super::samples::{
-    FENCE, JOB, LEASE, genesis, mesh, node, node_key, signed_authorization, signed_genesis,
+    FENCE, JOB, LEASE, account, genesis, mesh, node, node_key, signed_authorization, signed_genesis,
 };
 
 /// What an envelope adds to the payload, in bytes.
@@ -97,6 +97,7 @@ fn the_largest_lease_of_the_largest_job_fits_a_request() {
         worker: node(),
         job: JOB,
         authorization: signed_authorization().hash(),
+        account: account(),
         price: protocol::price::Price::default(),
         duration_ms: 15_000,
         fence: FENCE,

@@ -14,6 +14,7 @@ use protocol::{
     wire::{
         VERSION,
         advert::{Advert, Arch, Isolation, Os},
+        availability::{Availability, Cause, Openness, Reason},
         blob::{BlobRequest, BlobWanted},
         enroll::{
             EnrollRequest, EnrollResponse, Enrollment, HelloRequest, HelloResponse, Membership,
@@ -29,6 +30,7 @@ use protocol::{
             BlobRef, InputFile, InputManifest, InputPage, InputSource, OutputFile, OutputManifest,
             TaskInput,
         },
+        order::{NodeOrder, Order},
         receipt::{ReceiptHeader, ResultRequest, ResultResponse, TaskReceipt},
     },
 };
@@ -103,6 +105,28 @@ pub(crate) fn advert() -> Advert {
         slots_free: 7,
         tags: vec!["zone:attic".into()],
     }
+}
+
+pub(crate) fn availability() -> Availability {
+    Availability {
+        others: Openness::Small { task_ms_max: 10_000 },
+        slots_others: 3,
+        memory_bytes: 4 << 30,
+        overloaded: false,
+        reasons: vec![
+            Reason::of(Cause::BatteryLow).noting("40 %"),
+            Reason::of(Cause::Paused).ending(Some(AT)),
+        ],
+    }
+}
+
+pub(crate) fn order() -> NodeOrder {
+    let order = Order::Drain { deadline: Some(AT), note: "kernel update".into() };
+    NodeOrder { node: node(), order, at: AT }
+}
+
+pub(crate) fn signed_order() -> Signed<NodeOrder> {
+    Signed::sign(&order(), mesh(), &owner_key())
 }
 
 pub(crate) fn enrollment() -> Enrollment {
@@ -216,6 +240,7 @@ fn lease_header(items: &[LeaseItem]) -> LeaseHeader {
         worker: node(),
         job: JOB,
         authorization: signed_authorization().hash(),
+        account: account(),
         price: Price::default(),
         duration_ms: 15_000,
         fence: FENCE,
@@ -282,6 +307,7 @@ pub(crate) fn statements() -> Vec<WireType> {
         wire_type("job-authorization", vec![("one", authorization())]),
         wire_type("job-cancel", vec![("one", JobCancel { job: JOB, at: AT })]),
         wire_type("transfer", vec![("one", transfer())]),
+        wire_type("node-order", vec![("one", order())]),
         wire_type(
             "lease-header",
             vec![("one", lease_header(&[LeaseItem { task: TaskIndex(3), attempt: 1 }]))],
@@ -380,6 +406,8 @@ fn work() -> Vec<WireType> {
         slots_free: 7,
         draining: false,
         roster: 5,
+        availability: availability(),
+        returned: vec![LEASE],
     };
     let roster = Roster { version: 6, members: vec![node()], coordinators: vec![address()] };
     let results = ResultRequest {
@@ -394,6 +422,7 @@ fn work() -> Vec<WireType> {
             vec![
                 ("offer", LeaseRequest::Offer(Box::new(offer))),
                 ("withdraw", LeaseRequest::Withdraw { leases: vec![LEASE], fence: FENCE }),
+                ("order", LeaseRequest::Order(signed_order())),
             ],
         ),
         wire_type(
@@ -403,6 +432,7 @@ fn work() -> Vec<WireType> {
                 ("refused", LeaseResponse::Refused(RejectReason::NoFreeSlot)),
             ],
         ),
+        wire_type("availability", vec![("one", availability())]),
         wire_type("heartbeat", vec![("one", heartbeat)]),
         wire_type(
             "heartbeat-response",

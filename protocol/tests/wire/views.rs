@@ -10,6 +10,7 @@ use protocol::{
     time::UnixMillis,
     units::{Credits, Fuel, Pages},
     wire::{
+        availability::Advice,
         client::{ClientRequest, ClientResponse, Query},
         enroll::{Role, Verdict},
         genesis::Joining,
@@ -25,8 +26,9 @@ use protocol::{
 use super::{
     WireType,
     samples::{
-        AT, JOB, account, address, advert, decision, mesh, node, node_key, output, owner_key,
-        receipt, receipt_header, signed_authorization, signed_genesis, spec, transfer,
+        AT, JOB, account, address, advert, availability, decision, mesh, node, node_key, output,
+        owner_key, receipt, receipt_header, signed_authorization, signed_genesis, signed_order,
+        spec, transfer,
     },
     wire_type,
 };
@@ -40,8 +42,11 @@ pub(crate) fn conversation() -> Vec<WireType> {
         detail: "the budget is more than the balance".into(),
         amounts: Some((25_000_000, 12_400_000)),
     };
-    let mut responses =
-        vec![("committed", ClientResponse::Committed { height: 77 }), ("rejected", rejected)];
+    let mut responses = vec![
+        ("committed", ClientResponse::Committed { height: 77 }),
+        ("rejected", rejected),
+        ("obeyed", ClientResponse::Obeyed),
+    ];
     responses.extend(
         answers()
             .into_iter()
@@ -61,6 +66,7 @@ fn requests() -> Vec<(&'static str, ClientRequest)> {
         ("decide", ClientRequest::Decide(decide)),
         ("transfer", ClientRequest::Transfer(Signed::sign(&transfer(), mesh(), &owner_key()))),
     ];
+    requests.push(("order", ClientRequest::Order(signed_order())));
     requests.extend(queries().into_iter().map(|(name, query)| (name, ClientRequest::Query(query))));
     requests
 }
@@ -207,6 +213,10 @@ fn nodes() -> Vec<NodeView> {
             seen_ms_ago: Some(1_200),
             rtt_us: Some(430),
             tasks: 20,
+            availability: (admission == Admission::Approved).then(availability),
+            healthy: liveness == Liveness::Healthy,
+            flapping: liveness == Liveness::Suspect,
+            advice: (liveness == Liveness::Offline).then_some(Advice::Decommission),
         })
         .to_vec()
 }

@@ -6,6 +6,7 @@ mod crashes;
 mod guests;
 mod mesh;
 mod mistakes;
+mod owners;
 mod primes;
 mod receipts;
 

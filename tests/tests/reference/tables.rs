@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The files that declare wire types, in the order of the document.
-const WIRE: [&str; 10] = [
+const WIRE: [&str; 12] = [
     "genesis",
     "enroll",
     "advert",
@@ -22,7 +22,9 @@ const WIRE: [&str; 10] = [
     "manifest",
     "lease",
     "receipt",
+    "availability",
     "heartbeat",
+    "order",
     "blob",
     "client",
 ];

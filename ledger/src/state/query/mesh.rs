@@ -131,5 +131,9 @@ fn view(node: NodeId, record: NodeRecord) -> NodeView {
         seen_ms_ago: None,
         rtt_us: None,
         tasks: 0,
+        availability: None,
+        healthy: false,
+        flapping: false,
+        advice: None,
     }
 }

@@ -3,6 +3,7 @@
 mod content;
 mod jobs;
 mod joining;
+mod local;
 mod money;
 mod node;
 
@@ -16,14 +17,15 @@ use portal_api::{
     problem::{ErrorCode, Problem},
     reference::JobRef,
     views::{
-        Balance, Decision, Explain, Health, HistoryEntry, Identity, Job, JobResults, JoinRequest,
-        Joining, LeaveRequest, Left, Node, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status,
-        SubmitRequest, Task,
+        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
+        JoinRequest, Joining, LeaveRequest, Left, LimitsChange, Node, OwnerLimits, Pause,
+        PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
     ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
     wire::{
+        advert::Isolation,
         enroll::{MeshHello, Verdict},
         view,
     },
@@ -33,9 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use crate::{
-    app::{Host, Join, Order},
+    app::{Join, Order},
     blobs::BlobStore,
     home::UpOptions,
+    machine::Machine,
     net::NetHandle,
     roles::{Context, leader::Leader, submitter::Submitter, worker::Worker},
 };
@@ -109,7 +112,9 @@ pub struct NodeApi {
     /// The node's content.
     pub blobs: BlobStore,
     /// This machine.
-    pub host: Host,
+    pub machine: Machine,
+    /// How well guests are isolated here.
+    pub isolation: Isolation,
     /// Whether it is in a mesh, now and from now on.
     pub standing: watch::Receiver<Standing>,
     /// How asking to join another mesh is getting on; nothing if this node does not ask.
@@ -187,6 +192,36 @@ impl Backend for NodeApi {
         decision: Decision,
     ) -> Answer<Node> {
         self.decide(node, verdict, decision).await
+    }
+
+    async fn drain_node(&self, node: NodeId, drain: Option<DrainRequest>) -> Answer<Node> {
+        self.order(node, drain).await
+    }
+
+    async fn show_pause(&self) -> Answer<Pause> {
+        Ok(self.pause_now())
+    }
+
+    async fn pause(&self, request: PauseRequest) -> Answer<Pause> {
+        self.change_machine(move |machine| {
+            machine.pause(request.duration_seconds.map(Duration::from_secs), &request.message)
+        })
+        .await
+        .map(|()| self.pause_now())
+    }
+
+    async fn resume(&self) -> Answer<Pause> {
+        self.change_machine(|machine| machine.resume()).await.map(|()| self.pause_now())
+    }
+
+    async fn show_limits(&self) -> Answer<OwnerLimits> {
+        Ok(self.limits_now())
+    }
+
+    async fn set_limits(&self, change: LimitsChange) -> Answer<OwnerLimits> {
+        let change = self.limits_change(change)?;
+        self.change_machine(move |machine| machine.set_limits(&change)).await?;
+        Ok(self.limits_now())
     }
 
     async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {

@@ -4,8 +4,8 @@ use portal_api::{
     backend::Answer,
     problem::{ErrorCode, Problem},
     views::{
-        Balance, Check, Credit, Decision, Health, Identity, Joining, Mesh, Node, Peer, Sharing,
-        Status,
+        Balance, Check, Credit, Decision, Health, Identity, Joining, Mesh, Node, Peer, Shared,
+        Sharing, Status, reasons,
     },
 };
 use protocol::{
@@ -43,6 +43,7 @@ impl NodeApi {
         });
         let joining = self.asking.borrow().as_ref().map(Joining::from);
         let (slots, slots_free) = self.slots();
+        let outlook = self.machine.outlook().borrow().clone();
         let works = self.options.config.roles.contains(&protocol::wire::enroll::Role::Worker);
         Ok(Status {
             peer: self.options.node(),
@@ -61,12 +62,14 @@ impl NodeApi {
             work: mesh.as_ref().map(Mesh::from),
             credits,
             peers: u32::try_from(self.net.peers().await.len()).unwrap_or(u32::MAX),
-            sharing: works.then_some(Sharing {
+            reasons: reasons(&outlook.verdict.availability),
+            sharing: works.then_some(Shared {
                 slots,
                 slots_free,
-                cores: self.host.cores,
-                memory_bytes: self.host.memory_shared_bytes,
-                isolation: self.host.isolation,
+                cores: outlook.shared.cores,
+                memory_bytes: outlook.shared.limits.memory_bytes,
+                isolation: self.isolation,
+                now: Some(Sharing::from(&outlook.verdict.availability)),
             }),
             uptime_seconds: self.started.now().saturating_since(Timestamp::ORIGIN).as_secs_f64(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

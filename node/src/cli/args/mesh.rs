@@ -23,6 +23,8 @@ pub struct LeaveArgs {
     pub force: bool,
 }
 
+use super::local::{DrainArgs, WhichNode};
+
 /// `weft node`. NODE is a peer id, at least 4 characters that it begins or ends with, or a name.
 #[derive(Debug, Clone, Subcommand)]
 pub enum NodeCommand {
@@ -55,6 +57,10 @@ pub enum NodeCommand {
         /// The node
         node: String,
     },
+    /// Give a node no new work, and wait until nothing runs there
+    Drain(DrainArgs),
+    /// Give a node work again after a drain
+    Resume(WhichNode),
 }
 
 /// `weft credits`.

@@ -3,6 +3,7 @@
 //! Flags that every command takes stand in [`Globals`] and work before and after the command. What each command
 //! does is its own file's business; here is only what can be said.
 
+mod local;
 mod mesh;
 mod node;
 mod work;
@@ -11,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
+pub use local::{DrainArgs, LimitsArgs, LimitsCommand, LimitsSetArgs, PauseArgs, WhichNode, YesNo};
 pub use mesh::{CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
 pub use node::{ConfigCommand, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
@@ -152,7 +154,7 @@ pub enum Command {
     #[command(subcommand)]
     Job(JobCommand),
 
-    /// Nodes of the mesh: list, show, approve, reject, block
+    /// Nodes of the mesh: list, show, approve, reject, block, drain, resume
     #[command(subcommand)]
     Node(NodeCommand),
     /// Nodes that this one is connected to
@@ -166,6 +168,13 @@ pub enum Command {
     /// Receipts for work: list, show, export, verify
     #[command(subcommand)]
     Receipt(ReceiptCommand),
+
+    /// What others may have of this machine: show, set
+    Limits(LimitsArgs),
+    /// Take no work of others on this machine, for a while or until `weft resume`
+    Pause(PauseArgs),
+    /// Take work of others on this machine again
+    Resume,
 
     /// Settings: show, get, set, path, check
     #[command(subcommand)]

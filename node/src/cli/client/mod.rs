@@ -94,6 +94,22 @@ impl Client {
         document(&answer)
     }
 
+    /// Sends a change of something that there is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::get`].
+    pub async fn patch<T: Kind + DeserializeOwned>(
+        &mut self,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, CliError> {
+        let text =
+            serde_json::to_vec(body).map_err(|error| CliError::internal(error.to_string()))?;
+        let answer = self.ask(Method::PATCH, path, Some(Bytes::from(text))).await?;
+        document(&answer)
+    }
+
     /// Asks for text.
     ///
     /// # Errors

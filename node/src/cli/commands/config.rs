@@ -9,7 +9,7 @@ use crate::{
         args::ConfigCommand, context::Context, error::CliError, exit::Exit, table::Table,
         work::out_dir::OutDir,
     },
-    home::{Config, Home, Key, Settings, Value},
+    home::{Config, Home, Key, Settings, Value, edit},
 };
 
 /// Settings for programs.
@@ -181,28 +181,6 @@ fn set(context: &Context, name: &str, value: &str) -> Result<Exit, CliError> {
     }
 }
 
-fn edit(text: &str, key: &Key, value: &Value) -> Result<String, toml_edit::TomlError> {
-    let mut document: toml_edit::DocumentMut = text.parse()?;
-    let item = match value {
-        Value::Text(text) => toml_edit::value(text.as_str()),
-        Value::List(texts) => toml_edit::value(texts.iter().collect::<toml_edit::Array>()),
-        Value::Flag(flag) => toml_edit::value(*flag),
-        Value::Number(number) => toml_edit::value(i64::try_from(*number).unwrap_or(i64::MAX)),
-    };
-    match key.name.split_once('.') {
-        None => {
-            document.insert(key.name, item);
-        }
-        Some((table, name)) => {
-            let table = document.entry(table).or_insert_with(toml_edit::table);
-            if let Some(table) = table.as_table_like_mut() {
-                table.insert(name, item);
-            }
-        }
-    }
-    Ok(document.to_string())
-}
-
 fn path(context: &Context) -> Result<Exit, CliError> {
     let dir = context.data_dir()?;
     let at = |name: &str| dir.join(name).display().to_string();
@@ -227,25 +205,4 @@ fn path(context: &Context) -> Result<Exit, CliError> {
         },
     )?;
     Ok(Exit::SUCCESS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn setting_a_value_keeps_comments_and_everything_else() {
-        let before = "# mine\nname = \"otter\" # short\n\n[limits]\nslots = 1\n";
-        let slots = Key::named("limits.slots").unwrap();
-        let after = edit(before, slots, &Value::Number(3)).unwrap();
-        assert_eq!(after, "# mine\nname = \"otter\" # short\n\n[limits]\nslots = 3\n");
-        let listen = Key::named("p2p.listen").unwrap();
-        let after = edit("", listen, &Value::List(vec!["/a".into(), "/b".into()])).unwrap();
-        assert_eq!(after, "[p2p]\nlisten = [\"/a\", \"/b\"]\n");
-        let name = Key::named("name").unwrap();
-        assert_eq!(
-            edit("[limits]\nslots = 1\n", name, &Value::Text("x".into())).unwrap(),
-            "name = \"x\"\n[limits]\nslots = 1\n"
-        );
-    }
 }

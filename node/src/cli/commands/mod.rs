@@ -6,6 +6,7 @@ pub mod credits;
 pub mod daemon;
 pub mod jobs;
 pub mod joining;
+pub mod local;
 pub mod nodes;
 pub mod overview;
 pub mod receipts;

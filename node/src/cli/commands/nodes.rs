@@ -5,11 +5,16 @@ use portal_api::{
     views::{Decision, List, Node},
 };
 use protocol::wire::{
+    availability::Advice,
     enroll::Role,
     view::{Admission, Condition, Liveness},
 };
 
-use super::{overview::all_nodes, show::fields};
+use super::{
+    local::{self, reason_text},
+    overview::all_nodes,
+    show::fields,
+};
 use crate::cli::{
     args::NodeCommand, client::encode, context::Context, error::CliError, exit::Exit, human,
     table::Table,
@@ -31,6 +36,8 @@ pub async fn node(context: &Context, command: NodeCommand) -> Result<Exit, CliEr
         NodeCommand::Reject { node } => {
             decide(context, &node, "reject", &Decision::default()).await
         }
+        NodeCommand::Drain(args) => local::drain(context, args).await,
+        NodeCommand::Resume(which) => local::undrain(context, &which).await,
         NodeCommand::Block { node } => {
             if !context.dry_run() {
                 context.confirm(&format!("Remove {node} from the mesh?"))?;
@@ -99,12 +106,30 @@ fn state(node: &Node) -> String {
         (Admission::Blacklisted, _, _) => ("✗", "blocked"),
         (Admission::Approved, Liveness::Offline, _) => ("○", "offline"),
         (Admission::Approved, Liveness::Suspect, _) => ("◌", "suspect"),
-        (Admission::Approved, Liveness::Healthy, Condition::Online) => ("●", "ready"),
+        (Admission::Approved, Liveness::Healthy, Condition::Online) => working(node),
         (Admission::Approved, Liveness::Healthy, Condition::Degraded) => ("◐", "degraded"),
         (Admission::Approved, Liveness::Healthy, Condition::Syncing) => ("◐", "syncing"),
         (Admission::Approved, Liveness::Healthy, Condition::Maintenance) => ("◐", "draining"),
     };
     format!("{glyph} {word}")
+}
+
+/// What to do about a node, in words.
+const fn advice_text(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Reboot => "reboot it: it comes and goes",
+        Advice::Decommission => "decommission it (weft node block): offline for more than an hour",
+    }
+}
+
+/// How a node that is there and well takes work.
+fn working(node: &Node) -> (&'static str, &'static str) {
+    match node.sharing.as_ref().map(|sharing| sharing.others.as_str()) {
+        Some("CLOSED") => ("◐", "paused"),
+        Some("SMALL") => ("◐", "small tasks"),
+        _ if node.flapping => ("◐", "flapping"),
+        _ => ("●", "ready"),
+    }
 }
 
 /// How long ago something was heard, from seconds.
@@ -124,7 +149,12 @@ async fn show(context: &Context, node: &str) -> Result<Exit, CliError> {
     print(context, node)
 }
 
-fn print(context: &Context, node: Node) -> Result<Exit, CliError> {
+/// Prints one node, field by field.
+///
+/// # Errors
+///
+/// If standard output cannot be written.
+pub fn print(context: &Context, node: Node) -> Result<Exit, CliError> {
     context.screen.document(
         node,
         |node| node.peer.to_string(),
@@ -147,6 +177,11 @@ fn print(context: &Context, node: Node) -> Result<Exit, CliError> {
             lines.extend(node.software.clone().map(|software| ("software", software)));
             lines.extend(node.rtt_seconds.map(|rtt| ("round trip", human::seconds(rtt))));
             lines.extend(node.seen_seconds.map(|ago| ("seen", seen(ago))));
+            lines.extend(node.reasons.iter().map(|reason| ("reason", reason_text(reason))));
+            if node.flapping {
+                lines.push(("flapping", "comes and goes; gets work last".to_owned()));
+            }
+            lines.extend(node.advice.map(|advice| ("advice", advice_text(advice).to_owned())));
             fields(lines)
         },
     )?;

@@ -123,6 +123,10 @@ fn summary(status: &Status) -> String {
             sharing.isolation.name()
         ));
     }
+    for reason in &status.reasons {
+        let why = printable(&super::local::reason_text(reason));
+        text.push_str(&format!("  reason   {why}\n"));
+    }
     let roles: Vec<_> = status.roles.iter().map(|role| role.name()).collect();
     text.push_str(&format!("  roles    {}\n", roles.join(", ")));
     text

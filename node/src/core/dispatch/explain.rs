@@ -5,11 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{
     ids::{JobId, NodeId, TaskIndex},
     time::Timestamp,
-    wire::view::{Condition, ExplainView, JobState, Liveness, Obstacle, TaskState},
+    wire::{
+        availability::{Advice, Availability},
+        view::{Condition, ExplainView, JobState, Liveness, Obstacle, TaskState},
+    },
 };
 
-use super::Dispatch;
-use crate::core::scheduler::{self, Candidate, Needs};
+use super::{Dispatch, workers::Worker};
+use crate::core::{
+    health,
+    scheduler::{self, Candidate, Needs},
+};
 
 /// What the leader knows about a node beside what is replicated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +32,14 @@ pub struct NodeInfo {
     pub rtt_us: Option<u64>,
     /// Tasks that it holds.
     pub tasks: u32,
+    /// What it has for other owners and why not more.
+    pub availability: Option<Availability>,
+    /// Whether it is well.
+    pub healthy: bool,
+    /// Whether it comes and goes.
+    pub flapping: bool,
+    /// What to do about it.
+    pub advice: Option<Advice>,
 }
 
 /// What the leader knows about a job beside what is replicated.
@@ -59,9 +73,17 @@ impl Dispatch {
         let worker = self.workers.get(node)?;
         let held = worker.leases.iter().filter_map(|lease| self.leases.get(lease));
         let tasks: usize = held.map(|lease| lease.open.len()).sum();
+        let liveness = worker.liveness(now, &self.config);
+        let condition = worker.condition();
+        let flapping = worker.history.is_flapping();
+        let silent = worker.heard.map(|heard| now.saturating_since(heard));
         Some(NodeInfo {
-            liveness: worker.liveness(now, &self.config),
-            condition: worker.condition(),
+            liveness,
+            condition,
+            healthy: health::is_healthy(condition, silent),
+            flapping,
+            advice: health::advice(liveness, worker.silent(now), flapping),
+            availability: worker.availability.clone(),
             advert: worker.advert().cloned(),
             heard: worker.heard,
             rtt_us: worker.rtt_us(),
@@ -149,11 +171,14 @@ impl Dispatch {
         })
     }
 
-    fn candidates(&self, now: Timestamp) -> Vec<Candidate> {
-        self.workers
-            .iter()
-            .map(|(node, worker)| worker.candidate(*node, now, &self.config))
-            .collect()
+    pub(super) fn candidates(&self, now: Timestamp) -> Vec<Candidate> {
+        let candidate = |(node, worker): (&NodeId, &Worker)| {
+            let leases = worker.leases.iter().filter_map(|lease| self.leases.get(lease));
+            let others = leases.filter(|lease| !lease.own).count();
+            let others = u32::try_from(others).unwrap_or(u32::MAX);
+            worker.candidate((*node, others), now, &self.config)
+        };
+        self.workers.iter().map(candidate).collect()
     }
 }
 
@@ -166,7 +191,7 @@ fn obstacles(needs: &Needs, candidates: &[Candidate]) -> (u32, Vec<Obstacle>) {
             None => able = able.saturating_add(1),
             Some(obstacle) => {
                 let entry = found.entry(obstacle).or_insert_with(|| {
-                    (0, format!("…{} {}", worker.node.short(), obstacle.sentence(needs, worker)))
+                    (0, format!("{} {}", worker.name, obstacle.sentence(needs, worker)))
                 });
                 entry.0 = entry.0.saturating_add(1);
             }

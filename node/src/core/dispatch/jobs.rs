@@ -39,6 +39,8 @@ pub(super) struct Tries {
     pub(super) attempts: u16,
     /// Times that it was handed out and came back.
     pub(super) dispatches: u16,
+    /// Times that a worker gave it back unfinished.
+    pub(super) returns: u16,
 }
 
 /// One open job.
@@ -91,6 +93,7 @@ impl Job {
             isolation: open.spec.isolation,
             tags: open.spec.tags.clone(),
             memory: open.spec.limits.memory,
+            task_ms: u64::from(open.spec.limits.timeout_ms),
         };
         Self {
             account: open.account,
@@ -110,7 +113,9 @@ impl Job {
             tries: open
                 .attempts
                 .into_iter()
-                .map(|(task, attempts)| (task, Tries { attempts, dispatches: attempts }))
+                .map(|(task, attempts)| {
+                    (task, Tries { attempts, dispatches: attempts, returns: 0 })
+                })
                 .collect(),
             leased: BTreeSet::new(),
             settling: BTreeSet::new(),

@@ -17,6 +17,8 @@ use crate::core::scheduler::Placement;
 pub(super) struct Lease {
     pub(super) worker: NodeId,
     pub(super) job: JobId,
+    /// Whether the job is of the worker's own owner.
+    pub(super) own: bool,
     /// Tasks that were not reported yet, and which attempt each is. Workers do them in order.
     pub(super) open: BTreeMap<TaskIndex, u16>,
     pub(super) since: Timestamp,
@@ -70,12 +72,15 @@ impl Dispatch {
         (worker, job): (NodeId, JobId),
         items: &[LeaseItem],
     ) {
+        let mut own = false;
         if let Some(worker) = self.workers.get_mut(&worker) {
             worker.leases.insert(id);
+            own = self.jobs.get(&job).is_some_and(|job| job.account == worker.account);
         }
         let lease = Lease {
             worker,
             job,
+            own,
             open: items.iter().map(|item| (item.task, item.attempt)).collect(),
             since: now,
             expires: now.saturating_add(self.config.lease_duration),
@@ -218,6 +223,25 @@ impl Dispatch {
             tries.attempts = *attempt;
             job.retried = job.retried.saturating_add(1);
             job.put_back(*first, now.saturating_add(backoff(self.config.retry_delay, *attempt)));
+        }
+        self.give_up_exhausted(lease.job, &[*first], out);
+    }
+
+    /// The worker gives a lease back: its owner wants the machine. Nothing of it counts as tried, and the worker is not
+    /// blamed.
+    pub(super) fn hand_back(&mut self, now: Timestamp, id: &LeaseId, out: &mut Vec<Output>) {
+        let Some(lease) = self.forget(id) else { return };
+        let Some(job) = self.jobs.get_mut(&lease.job) else { return };
+        for task in lease.open.keys() {
+            job.put_back(*task, now);
+        }
+        job.version = job.version.saturating_add(1);
+        job.note(format!("{} tasks handed back by …{}", lease.open.len(), lease.worker.short()));
+        let Some(first) = lease.open.keys().next() else { return };
+        let tries = job.tries.entry(*first).or_default();
+        tries.returns = tries.returns.saturating_add(1);
+        if tries.returns > self.config.returns_max {
+            tries.dispatches = tries.dispatches.saturating_add(1);
         }
         self.give_up_exhausted(lease.job, &[*first], out);
     }

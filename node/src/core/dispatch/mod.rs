@@ -10,7 +10,8 @@
 //! 2. Only the holder of a task's lease can report it, and only once.
 //! 3. A worker never has more leases than slots.
 //! 4. A task is handed out again at most [`Config::dispatches_max`] times, and ends without a verifiable
-//!    outcome at most [`Config::attempts_max`] times.
+//!    outcome at most [`Config::attempts_max`] times. What a worker gives back unfinished counts as neither, up to
+//!    [`Config::returns_max`] times.
 //!
 //! # What it does not do
 //!
@@ -57,6 +58,9 @@ pub struct Config {
     pub attempts_max: u16,
     /// Times that one task is handed out.
     pub dispatches_max: u16,
+    /// Times that one task is given back unfinished and does not count as handed out: workers whose owners want them
+    /// back do that, and one that does nothing else must not keep a task for ever.
+    pub returns_max: u16,
     /// How much work one lease should carry. Longer amortises more, shorter spreads better.
     pub lease_target: Duration,
     /// How long jobs that a new leader finds wait for workers to say what they hold.
@@ -81,6 +85,7 @@ impl Config {
             retry_delay: limits::RETRY_DELAY,
             attempts_max: u16::from(limits::ATTEMPTS_MAX),
             dispatches_max: limits::DISPATCHES_MAX,
+            returns_max: 32,
             lease_target: Duration::from_millis(250),
             recovery_grace: Duration::from_secs(3),
             suspect_after: limits::SUSPECT_AFTER,
@@ -121,6 +126,8 @@ pub struct OpenJob {
 pub struct Member {
     /// Which.
     pub node: NodeId,
+    /// What it is called.
+    pub name: String,
     /// Whose.
     pub account: AccountId,
     /// Whether it may run tasks.
@@ -320,11 +327,7 @@ impl Dispatch {
         if demands.is_empty() {
             return;
         }
-        let candidates: Vec<_> = self
-            .workers
-            .iter()
-            .map(|(node, worker)| worker.candidate(*node, now, &self.config))
-            .collect();
+        let candidates = self.candidates(now);
         let mut running: BTreeMap<AccountId, u32> = BTreeMap::new();
         for lease in self.leases.values() {
             if let Some(job) = self.jobs.get(&lease.job) {
@@ -389,7 +392,7 @@ impl Machine for Dispatch {
                     job.release_reduce();
                 }
             }
-            Input::Member(member) => self.member(now, &member, &mut out),
+            Input::Member(member) => self.member(now, member, &mut out),
             Input::Heartbeat(node, beat, rtt) => self.heartbeat(now, (node, rtt), &beat, &mut out),
             Input::Advert(advert) => self.advert(*advert),
             Input::Connected(node) => self.connected(now, node),

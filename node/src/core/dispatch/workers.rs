@@ -1,34 +1,38 @@
 //! What the leader knows about one node, and what its silence means.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
     ids::{AccountId, LeaseId, NodeId},
     time::Timestamp,
     wire::{
         advert::{Advert, Isolation},
+        availability::{Availability, Openness},
         heartbeat::Heartbeat,
         view::{Admission, Condition, Liveness},
     },
 };
 
 use super::{Config, Dispatch, Member, Output};
-use crate::core::scheduler::Candidate;
+use crate::core::{health::History, scheduler::Candidate};
 
-/// Load above which a host counts as overloaded, in percent (capability CAP-6).
-const OVERLOADED_PERCENT: u8 = 90;
 /// What an unknown worker is trusted with, in thousandths.
 const RELIABILITY_FIRST: u32 = 900;
 
 /// A node, as the leader knows it.
 #[derive(Debug, Clone)]
 pub(super) struct Worker {
-    account: AccountId,
+    name: String,
+    pub(super) account: AccountId,
     approved: bool,
     works: bool,
+    /// Since when the leader knows of it.
+    known: Timestamp,
     /// From heartbeats: only the node's direct word counts.
     pub(super) slots: u16,
     draining: bool,
+    pub(super) availability: Option<Availability>,
+    pub(super) history: History,
     pub(super) heard: Option<Timestamp>,
     connected: Option<Timestamp>,
     closed: Option<Timestamp>,
@@ -39,13 +43,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    const fn new(member: &Member) -> Self {
+    const fn new(now: Timestamp, member: &Member) -> Self {
         Self {
+            name: String::new(),
             account: member.account,
             approved: member.approved,
             works: member.works,
+            known: now,
             slots: 0,
             draining: false,
+            availability: None,
+            history: History::new(),
             heard: None,
             connected: None,
             closed: None,
@@ -67,21 +75,25 @@ impl Worker {
         let silent = now.saturating_since(heard);
         if self.closed.is_some() || silent >= config.offline_after {
             Liveness::Offline
-        } else if silent >= config.suspect_after
-            || self.connected.is_some_and(|connected| heard < connected)
-        {
-            // Also one that came back and has not yet said what it holds.
+        } else if silent >= config.suspect_after {
             Liveness::Suspect
         } else {
             Liveness::Healthy
         }
     }
 
+    /// How long it has not been heard from, or been known without a word.
+    pub(super) fn silent(&self, now: Timestamp) -> Duration {
+        now.saturating_since(self.heard.unwrap_or(self.known))
+    }
+
     pub(super) fn condition(&self) -> Condition {
-        let overloaded = |advert: &Advert| advert.memory_percent > OVERLOADED_PERCENT;
         if self.draining {
             Condition::Maintenance
-        } else if self.advert.as_ref().is_some_and(overloaded) {
+        } else if self.connected.is_some_and(|at| self.heard.is_none_or(|heard| heard < at)) {
+            // It came back, and has not yet said what it holds.
+            Condition::Syncing
+        } else if self.availability.as_ref().is_some_and(|availability| availability.overloaded) {
             Condition::Degraded
         } else {
             Condition::Online
@@ -97,15 +109,24 @@ impl Worker {
     }
 
     /// The node as the scheduler sees it. What it has not said yet does not speak against it for ever, but nothing
-    /// is placed there before it has.
-    pub(super) fn candidate(&self, node: NodeId, now: Timestamp, config: &Config) -> Candidate {
+    /// is placed there before it has. `others_leased` counts its leases for other owners.
+    pub(super) fn candidate(
+        &self,
+        (node, others_leased): (NodeId, u32),
+        now: Timestamp,
+        config: &Config,
+    ) -> Candidate {
         let advert = self.advert.as_ref();
+        let availability = self.availability.as_ref();
+        let slots_others =
+            availability.map_or(self.slots, |availability| availability.slots_others);
         let liveness = match advert {
             Some(_) => self.liveness(now, config),
             None => Liveness::Offline,
         };
         Candidate {
             node,
+            name: self.name.clone(),
             account: self.account,
             admission: if self.approved { Admission::Approved } else { Admission::Pending },
             liveness,
@@ -113,9 +134,17 @@ impl Worker {
             works: self.works && (self.heard.is_none() || self.slots > 0),
             isolation: advert.map_or(Isolation::A, |advert| advert.isolation),
             tags: advert.map(|advert| advert.tags.clone()).unwrap_or_default(),
-            memory_bytes: advert.map_or(u64::MAX, |advert| advert.memory_bytes),
+            memory_bytes: match (availability, advert) {
+                (Some(availability), _) => availability.memory_bytes,
+                (None, Some(advert)) => advert.memory_bytes,
+                (None, None) => u64::MAX,
+            },
             slots: u32::from(self.slots.max(1)),
             slots_free: self.slots_free(),
+            others: availability.map_or(Openness::Open, |availability| availability.others),
+            others_free: u32::from(slots_others).saturating_sub(others_leased),
+            reasons: availability.map(|it| it.reasons.clone()).unwrap_or_default(),
+            flapping: self.history.is_flapping(),
             rtt_us: self.rtt_us.unwrap_or(0),
             load: advert.map_or(0, |advert| u32::from(advert.cpu_percent).saturating_mul(10)),
             reliability: self.reliability,
@@ -143,8 +172,9 @@ impl Worker {
 }
 
 impl Dispatch {
-    pub(super) fn member(&mut self, now: Timestamp, member: &Member, out: &mut Vec<Output>) {
-        let worker = self.workers.entry(member.node).or_insert_with(|| Worker::new(member));
+    pub(super) fn member(&mut self, now: Timestamp, member: Member, out: &mut Vec<Output>) {
+        let worker = self.workers.entry(member.node).or_insert_with(|| Worker::new(now, &member));
+        worker.name = member.name;
         worker.account = member.account;
         worker.works = member.works;
         worker.approved = member.approved;
@@ -174,6 +204,9 @@ impl Dispatch {
 
     pub(super) fn disconnected(&mut self, now: Timestamp, node: NodeId) {
         if let Some(worker) = self.workers.get_mut(&node) {
+            if worker.heard.is_some() && worker.closed.is_none() {
+                worker.history.observe(false);
+            }
             worker.closed = Some(now);
             worker.connected = None;
         }
@@ -190,6 +223,14 @@ impl Dispatch {
             out.push(Output::Lost(node, beat.leases.iter().map(|held| held.lease).collect()));
             return;
         };
+        if worker.heard.is_some_and(|heard| {
+            worker.closed.is_none() && now.saturating_since(heard) >= self.config.suspect_after
+        }) {
+            // Nobody was told when it fell silent.
+            worker.history.observe(false);
+        }
+        worker.history.observe(!beat.availability.overloaded);
+        worker.availability = beat.availability.is_valid().then(|| beat.availability.clone());
         let first = worker.connected.is_some_and(|at| worker.heard.is_none_or(|heard| heard < at));
         worker.heard = Some(now);
         worker.closed = None;
@@ -207,6 +248,11 @@ impl Dispatch {
                     lease.started |= held.running;
                 }
                 _ => lost.push(held.lease),
+            }
+        }
+        for lease in &beat.returned {
+            if self.leases.get(lease).is_some_and(|lease| lease.worker == node) {
+                self.hand_back(now, lease, out);
             }
         }
         // The first word after a new connection lists everything: what was handed out before and is not in the

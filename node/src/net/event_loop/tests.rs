@@ -144,7 +144,15 @@ async fn members() -> (Node, Node) {
 }
 
 fn heartbeat() -> Heartbeat {
-    Heartbeat { leases: Vec::new(), slots: 4, slots_free: 4, draining: false, roster: 1 }
+    Heartbeat {
+        leases: Vec::new(),
+        slots: 4,
+        slots_free: 4,
+        draining: false,
+        roster: 1,
+        availability: protocol::wire::availability::Availability::open(4, 1 << 30),
+        returned: Vec::new(),
+    }
 }
 
 fn heard() -> HeartbeatResponse {

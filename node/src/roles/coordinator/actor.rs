@@ -117,7 +117,11 @@ impl Actor {
         let shared = coordinator.shared.clone();
         Self {
             clock: shared.context.clock,
-            dispatch: Dispatch::new(Config::standard(seed)),
+            dispatch: Dispatch::new(Config {
+                suspect_after: shared.silence.suspect_after,
+                offline_after: shared.silence.offline_after,
+                ..Config::standard(seed)
+            }),
             inbox,
             completions,
             leadership: shared.consensus.leadership(),

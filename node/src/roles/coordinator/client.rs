@@ -4,14 +4,19 @@ use std::time::Duration;
 
 use ledger::{
     command::{Command, Reply},
+    records::ReadError,
     replica::{Proposal, ProposeError},
+    state::query,
 };
 use protocol::{
     ids::{AccountId, JobId, NodeId},
     reject::RejectReason,
+    sign::Signed,
     wire::{
         client::{ClientRequest, ClientResponse, Query},
         job::JobSpec,
+        lease::{LeaseRequest, LeaseResponse},
+        order::NodeOrder,
     },
 };
 use tokio::sync::oneshot;
@@ -42,6 +47,7 @@ impl Coordinator {
                 self.answer(from, Query::Job(job)).await
             }
             ClientRequest::Query(query) => self.answer(from, query).await,
+            ClientRequest::Order(order) => self.pass_on(order).await,
         }
     }
 
@@ -80,6 +86,7 @@ impl Coordinator {
             isolation: spec.isolation,
             tags: spec.tags.clone(),
             memory: spec.limits.memory,
+            task_ms: u64::from(spec.limits.timeout_ms),
         };
         let placeable = self.inspect(move |dispatch, now| dispatch.placeable(now, &needs)).await;
         match placeable {
@@ -92,6 +99,47 @@ impl Coordinator {
                 Err(ClientResponse::rejected(RejectReason::NotPlaceable, reasons.join("; ")))
             }
         }
+    }
+
+    /// Passes an order on to the node that it is for, if who gives it may. The node checks that again.
+    async fn pass_on(&self, order: Signed<NodeOrder>) -> ClientResponse {
+        let rejected = |reason| ClientResponse::rejected(reason, "");
+        let Ok(verified) = order.clone().verify(&self.shared.context.mesh) else {
+            return rejected(RejectReason::BadSignature);
+        };
+        let (node, signer) = (verified.claim().node, AccountId(*verified.signer()));
+        match self.may_order(&node, signer) {
+            Err(error) => {
+                tracing::error!(error = %crate::app::chain(&error), "an order could not be checked");
+                return rejected(RejectReason::Internal);
+            }
+            Ok(Some(reason)) => return rejected(reason),
+            Ok(None) => {}
+        }
+        match self.shared.deliver(node, LeaseRequest::Order(order)).await {
+            Some(LeaseResponse::Done) => ClientResponse::Obeyed,
+            Some(LeaseResponse::Refused(reason)) => rejected(reason),
+            None => ClientResponse::rejected(
+                RejectReason::NodeUnreachable,
+                "the node did not answer; an order reaches only nodes that are there",
+            ),
+        }
+    }
+
+    /// Why somebody may not tell a node what to do; `None` if they may.
+    fn may_order(
+        &self,
+        node: &NodeId,
+        signer: AccountId,
+    ) -> Result<Option<RejectReason>, ReadError> {
+        let records = self.shared.consensus.records();
+        let Some(known) = query::node(records.as_ref(), node)? else {
+            return Ok(Some(RejectReason::NotFound));
+        };
+        let operators =
+            query::mesh(records.as_ref())?.map(|mesh| mesh.policy.operators).unwrap_or_default();
+        let may = known.account == signer || operators.contains(&signer);
+        Ok((!may).then_some(RejectReason::NotPermitted))
     }
 
     /// Waits until a job's version is another, or some seconds.

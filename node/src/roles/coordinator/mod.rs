@@ -61,7 +61,17 @@ struct Shared {
     /// This node's worker: leases for it do not cross the network.
     worker: Option<Worker>,
     results: Semaphore,
+    silence: Silence,
     roster: watch::Sender<Arc<Roster>>,
+}
+
+/// What the silence of a node means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// After this it is suspect.
+    pub suspect_after: Duration,
+    /// After this, which is longer, it is offline.
+    pub offline_after: Duration,
 }
 
 /// A node's replicated state could not be read: it must stop.
@@ -79,12 +89,13 @@ impl Coordinator {
         context: Context,
         consensus: Arc<dyn Consensus>,
         worker: Option<Worker>,
+        silence: Silence,
     ) -> Result<Self, Damaged> {
         let roster =
             read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
         let (roster, _) = watch::channel(Arc::new(roster));
         let results = Semaphore::new(RESULTS_MAX);
-        let shared = Arc::new(Shared { context, consensus, worker, results, roster });
+        let shared = Arc::new(Shared { context, consensus, worker, results, silence, roster });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let coordinator = Self { requests, shared };
         let actor = Actor::new(coordinator.clone(), inbox);
@@ -198,6 +209,7 @@ fn members(records: &(dyn Records + Send + Sync)) -> Result<Vec<dispatch::Member
     let nodes = query::nodes(records)?;
     let member = |node: protocol::wire::view::NodeView| dispatch::Member {
         node: node.node,
+        name: node.name.clone(),
         account: node.account,
         works: node.roles.contains(&protocol::wire::enroll::Role::Worker),
         approved: node.admission == protocol::wire::view::Admission::Approved,

@@ -10,7 +10,7 @@ use ledger::{
 };
 use protocol::{
     batch::{Batch, Commitment},
-    ids::{Hash, JobId, LeaseId, NodeId, RequestId, TaskIndex},
+    ids::{AccountId, Hash, JobId, LeaseId, NodeId, RequestId, TaskIndex},
     limits,
     wire::{
         lease::{Fence, LeaseHeader, LeaseItem, LeaseOffer, LeaseRequest, LeaseResponse},
@@ -26,6 +26,7 @@ use super::{Coordinator, actor::Completion, reduce};
 struct Known {
     terms: Arc<JobTerms>,
     authorization: Hash,
+    account: AccountId,
     providers: Option<Vec<NodeId>>,
     reduce_input: Option<BlobRef>,
 }
@@ -46,8 +47,18 @@ impl Offers {
     /// A job is open. At most as many as the ledger allows are.
     pub(super) fn know(&mut self, job: JobId, terms: JobTerms) {
         let authorization = terms.authorization_hash();
-        let known =
-            Known { terms: Arc::new(terms), authorization, providers: None, reduce_input: None };
+        // It was checked when the job was submitted; a record that is damaged is found elsewhere.
+        let account = terms.authorized().map_or_else(
+            |_damaged| AccountId(*terms.authorization.claimed_signer()),
+            |authorized| authorized.account,
+        );
+        let known = Known {
+            terms: Arc::new(terms),
+            authorization,
+            account,
+            providers: None,
+            reduce_input: None,
+        };
         self.jobs.insert(job, known);
     }
 
@@ -82,6 +93,7 @@ impl Offers {
             worker,
             job,
             authorization: known.authorization,
+            account: known.account,
             price: known.terms.price,
             duration_ms: u32::try_from(limits::LEASE_DURATION.as_millis()).unwrap_or(u32::MAX),
             fence,

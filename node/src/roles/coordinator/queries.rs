@@ -248,6 +248,10 @@ impl Coordinator {
             node.condition = info.condition;
             node.advert = info.advert;
             node.tasks = info.tasks;
+            node.availability = info.availability;
+            node.healthy = info.healthy;
+            node.flapping = info.flapping;
+            node.advice = info.advice;
             let seen = info.heard.map(|heard| now.saturating_since(heard).as_millis());
             node.seen_ms_ago = seen.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX));
             if node.node == self.shared.context.net.local() {

@@ -3,21 +3,27 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use protocol::{
-    ids::{LeaseId, NodeId},
+    ids::{AccountId, LeaseId, NodeId},
     machine::Machine as _,
     reject::RejectReason,
+    sign::Signed,
     time::Clock as _,
     wire::{
         heartbeat::{Heartbeat, HeartbeatResponse},
         lease::{Fence, LeaseOffer, LeaseRequest, LeaseResponse},
+        order::{NodeOrder, Order},
     },
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Parts, Worker, lease::LeaseRun};
+use super::{Parts, Seen, Worker, lease::LeaseRun};
 use crate::{
-    core::worker::{Config, Input, Output, Worker as Core},
+    core::{
+        limits::Hold,
+        worker::{Config, Input, Output, Worker as Core},
+    },
+    machine::{Machine, MachineError, Outlook},
     roles::{Context, clock::until},
 };
 
@@ -25,6 +31,7 @@ use crate::{
 pub(super) enum Request {
     Lease { from: NodeId, request: Box<LeaseRequest>, reply: oneshot::Sender<LeaseResponse> },
     Drain(bool),
+    GiveBack(oneshot::Sender<()>),
     Stranger,
     Progress(LeaseId, u32),
     Finished(LeaseId),
@@ -48,7 +55,10 @@ pub(super) struct Actor {
     core: Core,
     handle: Worker,
     inbox: mpsc::Receiver<Request>,
-    slots: watch::Sender<(u16, u16)>,
+    seen: Seen,
+    outlook: watch::Receiver<Outlook>,
+    /// The drain that the core knows of.
+    drain: Option<Hold>,
     leader: watch::Receiver<Option<NodeId>>,
     offers: BTreeMap<u64, Offer>,
     offers_made: u64,
@@ -61,17 +71,22 @@ impl Actor {
         parts: Parts,
         handle: Worker,
         inbox: mpsc::Receiver<Request>,
-        slots: watch::Sender<(u16, u16)>,
+        seen: Seen,
     ) -> Self {
         let leader = parts.leader.watch();
-        let core = Core::new(Config::standard(parts.slots));
+        let mut outlook = parts.machine.outlook();
+        outlook.mark_changed();
+        let availability = outlook.borrow().verdict.availability.clone();
+        let core = Core::new(Config::standard(seen.slots.borrow().0, availability));
         Self {
             context,
             parts: Arc::new(parts),
             core,
             handle,
             inbox,
-            slots,
+            seen,
+            outlook,
+            drain: None,
             leader,
             offers: BTreeMap::new(),
             offers_made: 0,
@@ -87,6 +102,10 @@ impl Actor {
             let input = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                Ok(()) = self.outlook.changed() => {
+                    self.look();
+                    None
+                }
                 Ok(()) = self.leader.changed() => Some(Input::Leader(*self.leader.borrow_and_update())),
                 request = self.inbox.recv() => match request {
                     Some(request) => self.request(request),
@@ -107,13 +126,39 @@ impl Actor {
         for output in self.core.handle(self.context.clock.now(), input) {
             self.perform(output);
         }
-        self.slots.send_replace(self.core.slots());
+        self.seen.slots.send_replace(self.core.slots());
+        self.seen.returned.send_replace(self.core.returned());
+    }
+
+    /// Tells the core what has changed about this machine.
+    fn look(&mut self) {
+        let Outlook { shared, holds, verdict, .. } = self.outlook.borrow_and_update().clone();
+        let slots = if self.parts.works { shared.limits.slots } else { 0 };
+        if slots != self.core.slots().0 {
+            self.step(Input::Slots(slots));
+        }
+        self.step(Input::Available(Box::new(verdict)));
+        if holds.drain != self.drain {
+            self.drain.clone_from(&holds.drain);
+            self.step(match holds.drain {
+                Some(hold) => {
+                    Input::Drain(hold.until.map(|until| self.context.clock.in_time(until)))
+                }
+                None => Input::Resume,
+            });
+        }
     }
 
     fn request(&mut self, request: Request) -> Option<Input> {
         match request {
             Request::Lease { from, request, reply } => self.lease_request(from, *request, reply),
-            Request::Drain(draining) => Some(Input::Drain(draining)),
+            Request::Drain(true) => Some(Input::Drain(None)),
+            Request::Drain(false) => Some(Input::Resume),
+            Request::GiveBack(begun) => {
+                self.step(Input::GiveBack);
+                let _gone = begun.send(());
+                None
+            }
             Request::Stranger => Some(Input::Stranger),
             Request::Progress(lease, done) => Some(Input::Progress(lease, done)),
             Request::Finished(lease) => {
@@ -146,23 +191,54 @@ impl Actor {
                 });
                 leads.then_some(Input::Withdrawn(leases, fence))
             }
+            LeaseRequest::Order(order) => {
+                self.order(order, reply);
+                None
+            }
             LeaseRequest::Offer(offer) => match self.check(from, &offer) {
                 Err(reason) => {
                     let _gone = reply.send(LeaseResponse::Refused(reason));
                     None
                 }
-                Ok((id, fence)) => {
+                Ok((id, fence, account)) => {
+                    let own = account == self.context.keys.owner.account();
+                    let task_ms = offer.spec.limits.timeout_ms;
                     self.offers_made = self.offers_made.saturating_add(1);
                     let lease = Box::new(offer.batch.clone());
                     self.offers
                         .insert(self.offers_made, Offer { offer: *offer, reply: Some(reply) });
-                    Some(Input::Offered { offer: self.offers_made, from, lease, fence, id })
+                    Some(Input::Offered {
+                        offer: self.offers_made,
+                        from,
+                        lease,
+                        fence,
+                        id,
+                        own,
+                        task_ms,
+                    })
                 }
             },
         }
     }
 
-    fn check(&self, from: NodeId, offer: &LeaseOffer) -> Result<(LeaseId, Fence), RejectReason> {
+    /// Does what an operator or the owner says: it is kept on disk before it is answered.
+    fn order(&self, order: Signed<NodeOrder>, reply: oneshot::Sender<LeaseResponse>) {
+        let context = self.context.clone();
+        let machine = self.parts.machine.clone();
+        self.context.tasks.spawn_blocking(move || {
+            let response = match obey(&context, &machine, order) {
+                Ok(()) => LeaseResponse::Done,
+                Err(reason) => LeaseResponse::Refused(reason),
+            };
+            let _gone = reply.send(response);
+        });
+    }
+
+    fn check(
+        &self,
+        from: NodeId,
+        offer: &LeaseOffer,
+    ) -> Result<(LeaseId, Fence, AccountId), RejectReason> {
         if *self.leader.borrow() != Some(from) {
             return Err(RejectReason::NotLeader);
         }
@@ -181,7 +257,7 @@ impl Actor {
         if !offer.spec.is_valid() {
             return Err(RejectReason::Invalid);
         }
-        Ok((header.lease, header.fence))
+        Ok((header.lease, header.fence, header.account))
     }
 
     fn perform(&mut self, output: Output) {
@@ -236,4 +312,33 @@ impl Actor {
             }
         });
     }
+}
+
+/// Checks who gives an order, and keeps it.
+fn obey(
+    context: &Context,
+    machine: &Machine,
+    order: Signed<NodeOrder>,
+) -> Result<(), RejectReason> {
+    let order = order.verify(&context.mesh).map_err(|_| RejectReason::BadSignature)?;
+    let signer = AccountId(*order.signer());
+    let genesis = context.genesis.peek().map_err(|_| RejectReason::Internal)?;
+    if signer != context.keys.owner.account() && !genesis.operators.contains(&signer) {
+        return Err(RejectReason::NotPermitted);
+    }
+    let NodeOrder { node, order, at } = order.into_claim();
+    if node != context.net.local() {
+        return Err(RejectReason::Invalid);
+    }
+    let drain = match order {
+        Order::Drain { deadline, note } => Some(Hold { until: deadline, note }),
+        Order::Resume => None,
+    };
+    machine.obey(drain, at).map_err(|error| match error {
+        MachineError::Outdated => RejectReason::WrongState,
+        MachineError::Holds { .. } | MachineError::Settings(_) => {
+            tracing::error!(error = %crate::app::chain(&error), "an order cannot be kept");
+            RejectReason::Internal
+        }
+    })
 }

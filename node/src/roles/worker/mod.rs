@@ -24,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::actor::{Actor, Request};
 pub use self::outbox::{Outbox, OutboxError};
 use super::{Context, leader::Leader};
+use crate::machine::Machine;
 
 /// Requests that may wait for the actor.
 const REQUESTS_MAX: usize = 64;
@@ -33,6 +34,8 @@ const REQUESTS_MAX: usize = 64;
 pub struct Worker {
     requests: mpsc::Sender<Request>,
     slots: watch::Receiver<(u16, u16)>,
+    /// Leases that were given back and that no leader is known to have heard of.
+    returned: watch::Receiver<usize>,
 }
 
 /// A worker that was made and not started: the coordinator of the same node wants its handle first.
@@ -40,7 +43,14 @@ pub struct Worker {
 pub struct Unstarted {
     handle: Worker,
     inbox: mpsc::Receiver<Request>,
+    seen: Seen,
+}
+
+/// What is to be seen of a worker from outside.
+#[derive(Debug)]
+pub(super) struct Seen {
     slots: watch::Sender<(u16, u16)>,
+    returned: watch::Sender<usize>,
 }
 
 /// What a worker needs beside the [`Context`].
@@ -52,8 +62,10 @@ pub struct Parts {
     pub pool: Arc<Pool>,
     /// What was not yet delivered.
     pub outbox: Outbox,
-    /// Tasks at a time.
-    pub slots: u16,
+    /// Whether it runs tasks at all.
+    pub works: bool,
+    /// This machine: what it has for whom.
+    pub machine: Machine,
     /// Where member lists that the leader sends go.
     pub roster: watch::Sender<Option<Roster>>,
 }
@@ -64,7 +76,9 @@ impl Worker {
     pub fn unstarted(slots: u16) -> Unstarted {
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let (slots_tx, slots) = watch::channel((slots, slots));
-        Unstarted { handle: Self { requests, slots }, inbox, slots: slots_tx }
+        let (returned_tx, returned) = watch::channel(0);
+        let seen = Seen { slots: slots_tx, returned: returned_tx };
+        Unstarted { handle: Self { requests, slots, returned }, inbox, seen }
     }
 
     /// The leader hands out or withdraws work.
@@ -91,6 +105,16 @@ impl Worker {
         let _stopped = self.requests.send(Request::Drain(draining)).await;
     }
 
+    /// Gives everything back that is not done, and waits until a leader has heard of it. Cancel safe: then nobody
+    /// waits for that.
+    pub async fn give_back(&self) {
+        let mut returned = self.returned.clone();
+        let (begun, begins) = oneshot::channel();
+        if self.requests.send(Request::GiveBack(begun)).await.is_ok() && begins.await.is_ok() {
+            let _stopped = returned.wait_for(|left| *left == 0).await;
+        }
+    }
+
     /// Slots, and slots that are free, now and from now on.
     #[must_use]
     pub fn slots(&self) -> watch::Receiver<(u16, u16)> {
@@ -107,11 +131,11 @@ impl Unstarted {
 
     /// Starts the worker. It runs until the node stops.
     pub fn start(self, context: Context, parts: Parts) {
-        let Self { handle, inbox, slots } = self;
+        let Self { handle, inbox, seen } = self;
         let tasks = context.tasks.clone();
         let outbox = parts.outbox.clone();
         let deliver = outbox::deliver(context.clone(), outbox, parts.leader.clone());
-        let actor = Actor::new(context, parts, handle, inbox, slots);
+        let actor = Actor::new(context, parts, handle, inbox, seen);
         tasks.spawn(actor.run());
         tasks.spawn(deliver);
     }

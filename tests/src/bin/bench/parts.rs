@@ -163,6 +163,7 @@ fn lease(mesh: &TestMesh, job: &TestJob, items: &[LeaseItem]) -> Batch<LeaseHead
         worker: key(4).node(),
         job: job.id(),
         authorization: Hash([5; 32]),
+        account: protocol::ids::AccountId([6; 32]),
         price: Price::default(),
         duration_ms: 15_000,
         fence: Fence::default(),
