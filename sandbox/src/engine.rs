@@ -10,7 +10,7 @@ mod program;
 
 pub use self::{
     compile::{CompileError, compile, identity},
-    program::{LoadError, Program, Ran, Start},
+    program::{LoadError, Prepared, Program, Ran, Start},
 };
 pub use wasmer::Interrupter;
 

@@ -8,11 +8,15 @@ use protocol::{
     codec::{Canonical, DecodeError, decode, try_encode},
     outcome::Outcome,
     units::{Fuel, Pages},
-    wire::{advert::Isolation, job::TaskLimits},
+    wire::job::TaskLimits,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{Compiler, Facts, Refusal};
+use crate::{
+    admission::{Compiler, Facts, Refusal},
+    confinement::Confinement,
+    metering::Purpose,
+};
 
 /// The longest header, in bytes: a reducing task has one line in it for each of its inputs.
 pub const HEADER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -32,6 +36,8 @@ pub enum Order {
         module_bytes: u64,
         /// The compiler to use whatever the module looks like.
         compiler: Option<Compiler>,
+        /// What the code is for.
+        purpose: Purpose,
     },
     /// Load the artifact in the bulk. The first order of an executing runner.
     Load {
@@ -39,6 +45,8 @@ pub enum Order {
         artifact_bytes: u64,
         /// What is known about its module.
         facts: Facts,
+        /// The most memory that the process will ever be allowed, in bytes: see [`memory_bytes`].
+        memory_bytes_max: u64,
     },
     /// Say how well an executing runner is locked up on this machine, and end. Instead of [`Order::Load`].
     Probe,
@@ -78,7 +86,7 @@ pub enum Reply {
     /// The artifact was loaded.
     Loaded {
         /// How well the process is locked up.
-        grade: Isolation,
+        confinement: Confinement,
     },
     /// The task has ended. In the bulk: stdout, stderr, the files, in this order.
     Done(Box<DoneHeader>),
@@ -105,6 +113,25 @@ pub struct DoneHeader {
     pub detail: Option<String>,
     /// How long it ran, in microseconds.
     pub ran_us: u64,
+    /// From the order being read to the guest's first instruction, in microseconds.
+    pub ready_us: u64,
+    /// Processor time of the runner since its last task ended, in microseconds.
+    pub cpu_us: u64,
+    /// What its functions spent, those that spent anything, by their number: only of modules that were compiled to
+    /// be explained. The rest was spent before the start and in calls of the host.
+    pub spent: Vec<(u32, u64)>,
+}
+
+/// Memory of a runner besides the guest's, its input and its output, in bytes: the loaded code's data, two stacks of
+/// 32 MiB, buffers.
+const OWN_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What a runner needs for a task with so much input, in bytes.
+#[must_use]
+pub fn memory_bytes(limits: &TaskLimits, input_bytes: u64) -> u64 {
+    // Twice: input and output are copied once on their way.
+    let bulk = input_bytes.saturating_add(limits.output_bytes).saturating_mul(2);
+    OWN_BYTES.saturating_add(limits.memory.bytes()).saturating_add(bulk)
 }
 
 impl DoneHeader {
@@ -195,6 +222,9 @@ mod tests {
             files: Vec::new(),
             detail: None,
             ran_us: 0,
+            ready_us: 0,
+            cpu_us: 0,
+            spent: Vec::new(),
         };
         assert_eq!(done.bulk_bytes(), None);
     }

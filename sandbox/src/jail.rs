@@ -1,14 +1,17 @@
 //! What a runner process gives up before it touches anything that a stranger made.
 //!
-//! Written for Linux. Kernels without Landlock or seccomp are used as they are, and said to be (grade C).
+//! Written for Linux. What a kernel does not have or does not permit is done without, and said: see [`Confinement`].
 
 mod landlock;
+mod namespaces;
 mod seccomp;
 
-use std::{io, os::fd::RawFd};
+use std::{io, os::fd::RawFd, time::Duration};
 
 use protocol::wire::advert::Isolation;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::confinement::{Confinement, MemoryBound};
 
 /// What a runner is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,13 +36,16 @@ const COMPILE_DATA_BYTES: u64 = 1024 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Jail {
     kind: Kind,
-    /// Whether the kernel keeps it from files and connections.
-    files: bool,
+    /// Why it has no namespaces of its own, if it has none.
+    namespaces: Result<(), String>,
+    /// The version of Landlock that keeps it from files and connections.
+    landlock: u32,
 }
 
 impl Jail {
-    /// Gives up inherited descriptors, new privileges, core dumps, files and connections. Call it first, while there
-    /// is one thread: those that it starts inherit all of it.
+    /// Gives up inherited descriptors, the sight of other processes, networks and files, new privileges, core dumps.
+    /// Call it first, while there is one thread: those that it starts inherit all of it. Where the kernel permits
+    /// namespaces, this returns in a child of the process that called, which stays behind and ends as the child does.
     ///
     /// # Errors
     ///
@@ -47,6 +53,7 @@ impl Jail {
     pub fn enter(kind: Kind) -> io::Result<Self> {
         close_from(FIRST_FOREIGN)?;
         rustix::thread::set_no_new_privs(true)?;
+        let namespaces = namespaces::enter();
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
         limit(Resource::Core, 0)?;
         limit(Resource::Fsize, 0)?;
@@ -55,7 +62,7 @@ impl Jail {
             limit(Resource::Cpu, COMPILE_CPU_SECONDS)?;
             limit(Resource::Data, COMPILE_DATA_BYTES)?;
         }
-        Ok(Self { kind, files: landlock::restrict()? })
+        Ok(Self { kind, namespaces, landlock: landlock::restrict()? })
     }
 
     /// Gives up all system calls that are not needed from now on, in all threads; and, but for compilers, new code and
@@ -64,9 +71,26 @@ impl Jail {
     /// # Errors
     ///
     /// An error of the system: the process must end then, and not run anything.
-    pub fn lock(self) -> io::Result<Isolation> {
+    pub fn lock(self) -> io::Result<Confinement> {
         let calls = seccomp::restrict(self.kind)?;
-        Ok(if self.files && calls { Isolation::B } else { Isolation::C })
+        let mut lacks = Vec::new();
+        if self.landlock == 0 {
+            lacks.push(
+                "the kernel has no Landlock, or was started without it (lsm=landlock,...)"
+                    .to_owned(),
+            );
+        }
+        if !calls {
+            lacks.push("the kernel has no seccomp filters for this processor".to_owned());
+        }
+        let is_filtered = lacks.is_empty();
+        let grade = match &self.namespaces {
+            Ok(()) if is_filtered => Isolation::A,
+            _ if is_filtered => Isolation::B,
+            _ => Isolation::C,
+        };
+        lacks.extend(self.namespaces.err());
+        Ok(Confinement { grade, lacks, memory: MemoryBound::Process, landlock: self.landlock })
     }
 }
 
@@ -87,10 +111,19 @@ pub fn give_way() -> io::Result<()> {
 /// # Errors
 ///
 /// An error of the system.
-pub fn limit_memory(bytes: u64) -> io::Result<()> {
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
     let maximum = getrlimit(Resource::Data).maximum;
     let current = Some(maximum.map_or(bytes, |maximum| bytes.min(maximum)));
     Ok(setrlimit(Resource::Data, Rlimit { current, maximum })?)
+}
+
+/// Bounds the memory that the process may ever write to, in bytes: [`limit_memory`] stays below it.
+///
+/// # Errors
+///
+/// An error of the system.
+pub(crate) fn limit_memory_for_good(bytes: u64) -> io::Result<()> {
+    limit(Resource::Data, bytes)
 }
 
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
@@ -112,6 +145,18 @@ fn close_from(first: RawFd) -> io::Result<()> {
         (_, error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
         (_, error) => Err(error),
     }
+}
+
+/// Processor time of this thread so far.
+#[must_use]
+#[expect(unsafe_code, reason = "no safe wrapper for clock_gettime")]
+pub fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure lives until the call returns, which fills it or leaves it as it is.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds)
+        .saturating_add(Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default()))
 }
 
 #[expect(unsafe_code, reason = "no safe wrapper for sched_setscheduler")]

@@ -12,24 +12,33 @@
 //!   A segment's cost is subtracted before it runs. Whether fuel is left is checked where code can be repeated: at
 //!   the head of a loop and at the entry of a function; and by the host at every call of it and at the end. A
 //!   program whose fuel is below zero at the end ran out of it, whatever else happened, and is charged its limit.
+//!   In loops and functions that call nothing the fuel is held in a local, which compilers keep in a register, and
+//!   written back at the head of each loop and wherever it is left. What a trap there leaves uncharged is less than
+//!   one way through one function, and the same everywhere.
 //! * *Bulk operations* (`memory.fill`, `memory.copy`, `memory.init`, `table.copy`, `table.init`) are charged by
 //!   length before they run: ten fills of 1 GiB cost 123 units where they are charged as one instruction each.
 //! * *Memory.* `memory.grow` succeeds up to the task's limit and fails above it, and never asks the host which.
 //!   If the host cannot keep that promise, the run is stopped and proves nothing.
 //! * *Depth.* A function that calls others takes its frame from a budget at its entry and gives it back at its
 //!   end. So the native stack, which differs between compilers, is never what ends a program.
-//! * *Not a number.* `f32.demote_f64` and `f64.promote_f32` give the canonical NaN: there Singlepass lets payloads
-//!   through, even if asked not to.
+//! * *Not a number.* Where the bits of a NaN that arithmetic made could be seen, it is the canonical one ([`nan`]);
+//!   bits that are only moved stay as they are. The compilers are not asked to do anything about NaNs.
 //!
 //! Custom sections are dropped, and all exports but the entry; the memory is always exported, so that its size is seen.
 
 mod body;
 pub mod cost;
+mod emit;
 mod module;
+mod names;
+mod nan;
+mod shape;
 
+use serde::{Deserialize, Serialize};
 use wasm_encoder::{ConstExpr, ValType};
 
-use crate::admission::Admitted;
+pub use self::names::function_names;
+use crate::admission::{Admitted, Refusal};
 
 /// A global that is added to each module, by which host and code tell each other what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,15 +105,59 @@ pub enum Error {
     /// It is not what admission said it is.
     #[error("the module is not what admission said it is")]
     Inconsistent,
+    /// A function is too long with its metering: the only thing here that is about the module and not a bug.
+    #[error("a function has {found} bytes with its metering, but {limit} is the limit")]
+    TooLarge {
+        /// How long it is, in bytes.
+        found: usize,
+        /// How long it may be.
+        limit: usize,
+        /// Where it begins in the module.
+        at: usize,
+    },
+}
+
+impl Error {
+    /// The refusal that this is, if it is about the module.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        match self {
+            Self::TooLarge { found, limit, at } => Some(Refusal::too_large(
+                "bytes in one function with its metering",
+                wide(*limit),
+                wide(*found),
+                wide(*at),
+            )),
+            Self::Read(_) | Self::NoCost(_) | Self::Inconsistent => None,
+        }
+    }
+}
+
+/// What a module is rewritten for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// To be run.
+    #[default]
+    Run,
+    /// To be run and to say what each function spent: slower, and the same in everything else.
+    Explain,
+}
+
+/// The name under which the global is exported that adds up what a function spends, by its number among the module's
+/// own functions.
+#[must_use]
+pub fn tally_name(function: u32) -> String {
+    format!("weft:spent:{function}")
 }
 
 /// Rewrites an admitted module. The result is valid again, under the same features.
 ///
 /// # Errors
 ///
-/// See [`Error`]: a bug here or in admission, not a property of the module.
-pub fn instrument(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
-    module::rewrite(admitted)
+/// [`Error::TooLarge`] if a function is too long then; every other [`Error`] is a bug here or in admission.
+pub fn instrument(admitted: &Admitted<'_>, purpose: Purpose) -> Result<Vec<u8>, Error> {
+    module::rewrite(admitted, purpose)
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use self::{artifacts::Artifacts, compiling::Compiling, idle::Idle, process::Runner};
 pub use crate::runner::Priority;
-use crate::task::{ModuleSource, TaskDone, TaskRun, Timings};
+use crate::{
+    confinement::Confinement,
+    frames,
+    task::{ModuleSource, TaskDone, TaskRun, Timings},
+};
 
 /// The environment variable that names the runner's program.
 pub const RUNNER_VARIABLE: &str = "WEFT_RUNNER";
@@ -180,7 +184,7 @@ impl Pool {
         let prepared = Instant::now();
         let key = Key { owner: task.owner, module: task.module };
         let mut done = match runner.run(task, GRACE).await {
-            Ok(done) => {
+            Ok((done, _)) => {
                 self.shared.idle.put(key, runner, Instant::now());
                 done
             }
@@ -194,8 +198,38 @@ impl Pool {
             queued: started.saturating_duration_since(arrived),
             prepared: prepared.saturating_duration_since(started),
             ran: prepared.elapsed(),
+            ..done.timings
         };
         done
+    }
+
+    /// Runs a task and says what each of the module's own functions spent on it, by their number, most first; their
+    /// names are in [`crate::metering::function_names`]. Compiled for this alone and slower; fuel, output and outcome
+    /// are those of [`Self::run`]. What is missing to the fuel was spent before the start and in calls of the host.
+    ///
+    /// Cancel safe: dropping the future kills the process.
+    pub async fn explain(&self, task: TaskRun) -> (TaskDone, Vec<(u32, u64)>) {
+        let Ok(_slot) = self.shared.slots.acquire().await else {
+            let closed = "the pool is closed".to_owned();
+            return (interrupted(Interruption::Withdrawn, closed), Vec::new());
+        };
+        let artifact = match self.shared.compiling.explained(task.module, &task.source).await {
+            Ok(artifact) => artifact,
+            Err(done) => return (*done, Vec::new()),
+        };
+        let config = &self.shared.config;
+        let memory = memory_bytes(&task);
+        let ran = match Runner::exec(&config.runner, config.priority, &artifact, memory).await {
+            Ok(mut runner) => runner.run(task, GRACE).await,
+            Err(broken) => Err(broken),
+        };
+        match ran {
+            Ok((done, mut spent)) => {
+                spent.sort_by_key(|(number, spent)| (std::cmp::Reverse(*spent), *number));
+                (done, spent)
+            }
+            Err(broken) => (interrupted(broken.interruption, broken.detail), Vec::new()),
+        }
     }
 
     /// Compiles a module ahead of its first task, so that a refusal is known early.
@@ -217,6 +251,17 @@ impl Pool {
     ///
     /// The process's own words, if it could not lock itself up or not even start: then no task would run here.
     pub async fn isolation(&self) -> Result<Isolation, String> {
+        self.confinement().await.map(|confinement| confinement.grade)
+    }
+
+    /// The same as [`Self::isolation`], with what keeps this host from a better grade.
+    ///
+    /// Cancel safe: dropping the future ends the process.
+    ///
+    /// # Errors
+    ///
+    /// The process's own words, if it could not lock itself up or not even start.
+    pub async fn confinement(&self) -> Result<Confinement, String> {
         Runner::probe(&self.shared.config.runner).await.map_err(|broken| broken.detail)
     }
 
@@ -243,13 +288,26 @@ impl Pool {
 impl Shared {
     /// A warm runner, or a new one.
     async fn runner(&self, task: &TaskRun) -> Result<Runner, Box<TaskDone>> {
-        if let Some(runner) = self.idle.take(Key { owner: task.owner, module: task.module }) {
+        let memory = memory_bytes(task);
+        if let Some(runner) = self.idle.take(Key { owner: task.owner, module: task.module }, memory)
+        {
             return Ok(runner);
         }
         let artifact = self.compiling.artifact(task.module, &task.source).await?;
-        let started = Runner::exec(&self.config.runner, self.config.priority, &artifact).await;
+        let (program, priority) = (&self.config.runner, self.config.priority);
+        let started = Runner::exec(program, priority, &artifact, memory).await;
         started.map_err(|broken| Box::new(interrupted(broken.interruption, broken.detail)))
     }
+}
+
+/// What a runner needs for a task, in bytes. Input is counted by the whole 64 MiB, so that tasks of one job, whose
+/// inputs differ, find each other's runners.
+fn memory_bytes(task: &TaskRun) -> u64 {
+    const STEP: u64 = 64 * 1024 * 1024;
+    let wide = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let files = task.files.iter().map(|(_, content)| wide(content.len()));
+    let input = files.fold(wide(task.stdin.len()), u64::saturating_add);
+    frames::memory_bytes(&task.limits, input.checked_next_multiple_of(STEP).unwrap_or(u64::MAX))
 }
 
 /// A task that the host ended, and why.

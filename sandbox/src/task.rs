@@ -79,6 +79,8 @@ impl TaskDone {
                 queued: Duration::ZERO,
                 prepared: Duration::ZERO,
                 ran: Duration::ZERO,
+                ready: Duration::ZERO,
+                cpu: Duration::ZERO,
             },
         }
     }
@@ -93,4 +95,8 @@ pub struct Timings {
     pub prepared: Duration,
     /// From handing over the task to having its result.
     pub ran: Duration,
+    /// Of that, inside the runner: from the order being read to the guest's first instruction. By the runner's word.
+    pub ready: Duration,
+    /// Processor time of the runner for it. By the runner's word.
+    pub cpu: Duration,
 }

@@ -204,6 +204,12 @@ async fn nothing_of_the_hosts_environment_reaches_a_guest_or_its_process() {
     }
 }
 
+/// The process that runs guests, of the one that the pool started: its child, where it has namespaces of its own.
+fn inner(pid: u32) -> u32 {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    children.ok().and_then(|text| text.split(' ').next()?.parse().ok()).unwrap_or(pid)
+}
+
 #[tokio::test]
 async fn a_runner_that_is_killed_is_no_error_of_the_node_and_the_next_task_works() {
     let bench = bench(1);
@@ -221,8 +227,8 @@ async fn a_runner_that_is_killed_is_no_error_of_the_node_and_the_next_task_works
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
             stat.rsplit(") ").next().unwrap().split(' ').nth(11).unwrap().parse::<u64>().unwrap()
         };
-        let before = ticks(pid);
-        while ticks(pid) < before + 5 {
+        let before = ticks(inner(pid));
+        while ticks(inner(pid)) < before + 5 {
             tokio::task::yield_now().await;
         }
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
@@ -302,16 +308,35 @@ async fn a_damaged_artifact_is_compiled_again() {
 #[tokio::test]
 async fn a_runner_says_how_well_it_is_locked_up_and_is_no_worse_than_it_says() {
     let bench = bench(1);
-    let grade = bench.pool.isolation().await.unwrap();
+    let confinement = bench.pool.confinement().await.unwrap();
+    println!("{confinement}");
+    let grade = confinement.grade;
+    assert_eq!(grade == Isolation::A, confinement.lacks.is_empty());
     bench.pool.run(guest("primes", &["10"], b"")).await;
     let [pid] = bench.pool.idle_processes()[..] else { panic!("one warm runner") };
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", inner(pid))).unwrap();
     let field = |name: &str| {
         status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim()
     };
     assert_eq!(field("NoNewPrivs:"), "1");
     // 2: a filter.
     assert_eq!(grade >= Isolation::B, field("Seccomp:") == "2", "{grade:?}");
+    if grade == Isolation::A {
+        // Process 1 of a namespace inside ours, nobody there and here, and able to nothing in either.
+        let ids = field("NSpid:").split('\t').collect::<Vec<_>>();
+        assert_eq!(ids.last(), Some(&"1"), "{status}");
+        assert!(ids.len() >= 2, "{status}");
+        assert_ne!(field("Uid:").split('\t').next(), Some("0"), "{status}");
+        for capabilities in ["CapInh:", "CapPrm:", "CapEff:"] {
+            assert_eq!(field(capabilities).trim_start_matches('0'), "", "{status}");
+        }
+        for namespace in ["user", "pid", "net", "mnt", "ipc", "uts"] {
+            let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}"));
+            if let (Ok(own), Ok(theirs)) = (of("self"), of(&inner(pid).to_string())) {
+                assert_ne!(own, theirs, "{namespace}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::num::NonZero;
 
 use wasmer::{
     Engine, Module,
-    sys::{CompilerConfig, Cranelift, EngineBuilder, Features, Singlepass, Target},
+    sys::{Cranelift, EngineBuilder, Features, Singlepass, Target},
 };
 
 use crate::admission::Compiler;
@@ -54,21 +54,15 @@ fn engine(compiler: Compiler) -> Engine {
         Compiler::Cranelift => {
             let mut config = Cranelift::default();
             config.num_threads(NonZero::<usize>::MIN);
-            EngineBuilder::new(canonical(config))
+            EngineBuilder::new(config)
         }
         Compiler::Singlepass => {
             let mut config = Singlepass::default();
             config.num_threads(NonZero::<usize>::MIN);
-            EngineBuilder::new(canonical(config))
+            EngineBuilder::new(config)
         }
     };
     builder.set_features(Some(features())).engine().into()
-}
-
-/// All NaN that arithmetic makes are the same one.
-fn canonical<C: CompilerConfig>(mut config: C) -> C {
-    CompilerConfig::canonicalize_nans(&mut config, true);
-    config
 }
 
 /// The same as [`crate::admission::FEATURES`], in the engine's words.

@@ -18,6 +18,7 @@ use crate::{
     metering::{
         Counter,
         cost::{self, STACK_SLOTS},
+        tally_name,
     },
     wasi::{BadInput, Call, Given, Host, Output, Stop, ValueType, calls},
 };
@@ -57,11 +58,14 @@ pub struct Ran {
     pub peak: Pages,
     /// What it put out.
     pub output: Output,
+    /// What its functions spent, by their number, where the module was rewritten to [tell](crate::metering::Purpose::Explain).
+    pub spent: Vec<(u32, u64)>,
 }
 
 impl Ran {
-    fn early(outcome: Outcome, fuel: Fuel) -> Self {
-        Self { outcome, fuel, peak: Pages(0), output: Output::default() }
+    /// A run that ended before its program began.
+    pub(crate) fn early(outcome: Outcome, fuel: Fuel) -> Self {
+        Self { outcome, fuel, peak: Pages(0), output: Output::default(), spent: Vec::new() }
     }
 }
 
@@ -73,9 +77,28 @@ pub struct Program {
     facts: Facts,
 }
 
+/// An instance that waits for its task.
+#[derive(Debug)]
+pub struct Prepared {
+    store: Store,
+    env: FunctionEnv<Shared>,
+    /// Or how every run ends, because it cannot even be set up.
+    instance: Result<Instance, Outcome>,
+}
+
+impl Prepared {
+    /// Whether setting it up again might end better: the host lacked something.
+    #[must_use]
+    pub fn is_unlucky(&self) -> bool {
+        matches!(self.instance, Err(Outcome::Indeterminate(_)))
+    }
+}
+
 /// What the host functions of one run share.
+#[derive(Debug)]
 struct Shared {
-    host: Host,
+    /// None before the start.
+    host: Option<Host>,
     memory: Option<Memory>,
     fuel: Option<Global>,
 }
@@ -100,25 +123,72 @@ impl Program {
         Ok(Self { engine, module, facts })
     }
 
+    /// Sets up everything that does not depend on the task: an instance of its own for the next run. Can be done
+    /// while nobody waits.
+    #[must_use]
+    pub fn prepare(&self) -> Prepared {
+        let mut store = Store::new(self.engine.clone());
+        let shared = Shared { host: None, memory: None, fuel: None };
+        let env = FunctionEnv::new(&mut store, shared);
+        let imports = self.imports(&mut store, &env);
+        let instance = Instance::new(&mut store, &self.module, &imports).map_err(refused_start);
+        Prepared { store, env, instance }
+    }
+
     /// Runs the program once. `armed` gets the means to interrupt it right before it starts.
     ///
     /// # Errors
     ///
     /// [`BadInput`] if an input cannot be a file. Everything else is an outcome.
     pub fn run(&self, start: Start, armed: impl FnOnce(Interrupter)) -> Result<Ran, BadInput> {
+        self.run_prepared(self.prepare(), start, armed)
+    }
+
+    /// Runs the program once, in what was prepared for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::run`].
+    pub fn run_prepared(
+        &self,
+        prepared: Prepared,
+        start: Start,
+        armed: impl FnOnce(Interrupter),
+    ) -> Result<Ran, BadInput> {
+        self.run_and(prepared, start, armed, |_, _| {})
+    }
+
+    /// Runs the program once and gives its memory at the end as well: for those who compare engines.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::run`].
+    pub fn run_to_the_last_byte(&self, start: Start) -> Result<(Ran, Vec<u8>), BadInput> {
+        let mut memory = Vec::new();
+        let look = |run: &Run, store: &Store| memory = run.memory(store);
+        let ran = self.run_and(self.prepare(), start, |_| {}, look)?;
+        Ok((ran, memory))
+    }
+
+    fn run_and(
+        &self,
+        prepared: Prepared,
+        start: Start,
+        armed: impl FnOnce(Interrupter),
+        look: impl FnOnce(&Run, &Store),
+    ) -> Result<Ran, BadInput> {
         let limit = start.fuel;
         let started = cost::start(&self.facts);
         let Some(left) = limit.0.checked_sub(started.0) else {
             return Ok(Ran::early(Outcome::OutOfFuel, limit));
         };
-        let mut store = Store::new(self.engine.clone());
-        let shared = Shared { host: Host::new(start.given)?, memory: None, fuel: None };
-        let env = FunctionEnv::new(&mut store, shared);
-        let imports = self.imports(&mut store, &env);
-        let instance = match Instance::new(&mut store, &self.module, &imports) {
+        let host = Host::new(start.given)?;
+        let Prepared { mut store, env, instance } = prepared;
+        let instance = match instance {
             Ok(instance) => instance,
-            Err(error) => return Ok(Ran::early(refused_start(error), started)),
+            Err(outcome) => return Ok(Ran::early(outcome, started)),
         };
+        env.as_mut(&mut store).host = Some(host);
         let run = Run { instance, env };
         run.set_counters(&mut store, left, start.memory.0.min(self.facts.memory_max.0));
         armed(store.interrupter());
@@ -130,9 +200,11 @@ impl Program {
             (_, Ok(left)) => Fuel(limit.0.saturating_sub(left)),
         };
         let peak = run.pages(&store);
+        let spent = run.spent(&mut store);
+        look(&run, &store);
         let output = run.output(&mut store);
         let outcome = if has_overlong_path(&output) { Outcome::OutputTooLarge } else { outcome };
-        Ok(Ran { outcome, fuel, peak, output })
+        Ok(Ran { outcome, fuel, peak, output, spent })
     }
 
     /// The host functions that the module imports.
@@ -202,8 +274,23 @@ impl Run {
             .map_or(Pages(0), |memory| Pages(memory.view(store).size().0))
     }
 
+    /// What each function spent, of those that spent anything.
+    fn spent(&self, store: &mut Store) -> Vec<(u32, u64)> {
+        let mut tally = |number| {
+            let global = self.instance.exports.get_global(&tally_name(number)).ok()?;
+            global.get(store).i64().map(|spent| (number, spent.cast_unsigned()))
+        };
+        (0..).map_while(&mut tally).filter(|(_, spent)| *spent > 0).collect()
+    }
+
+    /// All of its memory.
+    fn memory(&self, store: &Store) -> Vec<u8> {
+        let memory = self.instance.exports.get_memory(MEMORY).ok();
+        memory.and_then(|memory| memory.view(store).copy_to_vec().ok()).unwrap_or_default()
+    }
+
     fn output(self, store: &mut Store) -> Output {
-        self.env.as_mut(store).host.take_output()
+        self.env.as_mut(store).host.as_mut().map(Host::take_output).unwrap_or_default()
     }
 }
 
@@ -246,7 +333,8 @@ fn answer(
     let stop = |stop: Stop| RuntimeError::user(Box::new(stop));
     let (shared, mut store) = env.data_and_store_mut();
     let Shared { host, memory, fuel } = shared;
-    let fuel = fuel.as_ref().ok_or_else(|| RuntimeError::new("a host call before the start"))?;
+    let early = || RuntimeError::new("a host call before the start");
+    let (fuel, host) = (fuel.as_ref().ok_or_else(early)?, host.as_mut().ok_or_else(early)?);
     let args = arguments(values);
     let mut left = fuel.get(&mut store).i64().unwrap_or_default();
     let answered = match memory {

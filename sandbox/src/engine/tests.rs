@@ -9,16 +9,16 @@ use super::*;
 use crate::{
     admission::{Compiler, Limits, admit},
     guests::{EXAMPLES, HOSTILE, example},
-    metering::{cost, instrument},
+    metering::{Purpose, cost, instrument},
     wasi::Given,
 };
 
 const BOTH: [Compiler; 2] = [Compiler::Cranelift, Compiler::Singlepass];
 
 #[expect(unsafe_code, reason = "loads what was compiled one line before")]
-fn program(wasm: &[u8], compiler: Compiler) -> Program {
+pub(super) fn compiled(wasm: &[u8], compiler: Compiler) -> Program {
     let admitted = admit(wasm, &Limits::default()).unwrap();
-    let artifact = compile(&instrument(&admitted).unwrap(), compiler).unwrap();
+    let artifact = compile(&instrument(&admitted, Purpose::Run).unwrap(), compiler).unwrap();
     // SAFETY: compiled here and now.
     unsafe { Program::load(artifact, admitted.facts()).unwrap() }
 }
@@ -41,7 +41,7 @@ pub(super) fn start(args: &[&str], stdin: &[u8]) -> Start {
 }
 
 fn run(wasm: &[u8], compiler: Compiler, start: Start) -> Ran {
-    program(wasm, compiler).run(start, |_| {}).unwrap()
+    compiled(wasm, compiler).run(start, |_| {}).unwrap()
 }
 
 /// Runs on both compilers, which must agree on everything.

@@ -40,20 +40,20 @@ impl Ruleset {
     }
 }
 
-/// Forbids this thread, and those that it starts, every file and every connection. Says whether the kernel has
-/// Landlock at all; it may be too old, or have been started without it.
+/// Forbids this thread, and those that it starts, every file and every connection. Gives the version of the kernel's
+/// Landlock, 0 if it has none: it may be too old, or have been started without it.
 ///
 /// # Errors
 ///
 /// An error of the system other than that.
 #[expect(unsafe_code, reason = "no safe wrapper for these three calls")]
-pub(super) fn restrict() -> io::Result<bool> {
+pub(super) fn restrict() -> io::Result<u32> {
     // SAFETY: with this flag the call takes no pointer and only gives a number.
     let version = unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, ptr::null::<c_void>(), 0_usize, VERSION)
     };
     if version < 1 {
-        return Ok(false);
+        return Ok(0);
     }
     let (ruleset, bytes) = Ruleset::everything(version);
     // SAFETY: the structure lives until the call returns and has at least that many bytes.
@@ -68,7 +68,7 @@ pub(super) fn restrict() -> io::Result<bool> {
     let made = unsafe { OwnedFd::from_raw_fd(made) };
     // SAFETY: takes two numbers.
     match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, made.as_raw_fd(), 0_u32) } {
-        0 => Ok(true),
+        0 => Ok(u32::try_from(version).unwrap_or(u32::MAX)),
         _ => Err(io::Error::last_os_error()),
     }
 }

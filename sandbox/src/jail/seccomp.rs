@@ -40,7 +40,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_restart_syscall,
-    libc::SYS_tgkill,
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_sched_yield,
@@ -48,7 +47,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
     libc::SYS_getrandom,
-    libc::SYS_prlimit64,
     libc::SYS_set_robust_list,
     libc::SYS_rseq,
     libc::SYS_membarrier,
@@ -58,13 +56,12 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_poll,
 ];
 
-/// What a compiler needs besides: threads.
-const ALLOWED_COMPILING: &[c_long] = &[libc::SYS_clone, libc::SYS_clone3, libc::SYS_prctl];
-
-/// Where the number of a call, its architecture and the low half of its third argument are in `seccomp_data`.
+/// Where the number of a call, its architecture and the low halves of its arguments are in `seccomp_data`.
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
+const FIRST_ARGUMENT_AT: u32 = 16;
 const THIRD_ARGUMENT_AT: u32 = 32;
+const FOURTH_ARGUMENT_AT: u32 = 40;
 
 /// Leaves all threads of the process only the calls that its kind needs. Says whether this architecture is known
 /// and the kernel can do it.
@@ -98,21 +95,72 @@ fn program(architecture: u32, kind: Kind) -> Vec<sock_filter> {
     // Another architecture numbers its calls differently: what would be allowed there is something else.
     let mut filter =
         vec![load(ARCHITECTURE_AT), unless_equal(architecture, 1), skip(1), deny, load(NUMBER_AT)];
-    let more = if kind == Kind::Compile { ALLOWED_COMPILING } else { &[] };
-    for number in ALLOWED.iter().chain(more) {
+    for number in ALLOWED {
         filter.extend([unless_equal(narrow(*number), 1), allow]);
     }
-    for number in [libc::SYS_mmap, libc::SYS_mprotect] {
-        filter.push(unless_equal(narrow(number), 4));
-        if kind == Kind::Compile {
-            filter.extend([allow, deny, deny, deny]);
-        } else {
-            let executable = libc::PROT_EXEC.cast_unsigned();
-            filter.extend([load(THIRD_ARGUMENT_AT), unless_bits(executable, 1), deny, allow]);
-        }
+    // Signals and limits: its own only.
+    let own = std::process::id();
+    for (number, only) in [(libc::SYS_tgkill, own), (libc::SYS_prlimit64, 0)] {
+        filter.extend([
+            unless_equal(narrow(number), 4),
+            load(FIRST_ARGUMENT_AT),
+            unless_equal(only, 1),
+            allow,
+            deny,
+        ]);
+    }
+    match kind {
+        Kind::Compile => filter.extend(compiling(deny, allow)),
+        Kind::Exec => filter.extend(executing(deny, allow)),
     }
     filter.push(deny);
     filter
+}
+
+/// A compiler maps what it likes and starts threads, but no processes. It names its threads and its memory.
+fn compiling(deny: sock_filter, allow: sock_filter) -> Vec<sock_filter> {
+    let (thread, name_thread) =
+        (libc::CLONE_THREAD.cast_unsigned(), libc::PR_SET_NAME.cast_unsigned());
+    vec![
+        unless_equal(narrow(libc::SYS_mmap), 1),
+        allow,
+        unless_equal(narrow(libc::SYS_mprotect), 1),
+        allow,
+        // Its flags are in memory, where a filter cannot look. Libraries go on with `clone` then.
+        unless_equal(narrow(libc::SYS_clone3), 1),
+        verdict(libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned()),
+        unless_equal(narrow(libc::SYS_clone), 4),
+        load(FIRST_ARGUMENT_AT),
+        unless_bits(thread, 1),
+        allow,
+        deny,
+        unless_equal(narrow(libc::SYS_prctl), 4),
+        load(FIRST_ARGUMENT_AT),
+        unless_equal(name_thread, 1),
+        allow,
+        deny,
+    ]
+}
+
+/// What runs guests maps nothing that is executable; and nothing that is shared, which the limit of its memory would
+/// not count.
+fn executing(deny: sock_filter, allow: sock_filter) -> Vec<sock_filter> {
+    let (executable, shared) = (libc::PROT_EXEC.cast_unsigned(), libc::MAP_SHARED.cast_unsigned());
+    vec![
+        unless_equal(narrow(libc::SYS_mmap), 7),
+        load(THIRD_ARGUMENT_AT),
+        unless_bits(executable, 1),
+        deny,
+        load(FOURTH_ARGUMENT_AT),
+        unless_bits(shared, 1),
+        deny,
+        allow,
+        unless_equal(narrow(libc::SYS_mprotect), 4),
+        load(THIRD_ARGUMENT_AT),
+        unless_bits(executable, 1),
+        deny,
+        allow,
+    ]
 }
 
 /// System calls have small numbers.

@@ -9,8 +9,8 @@ use wasmparser::Operator;
 
 use crate::admission::Facts;
 
-/// The version of everything in this file.
-pub const VERSION: u16 = 0;
+/// The version of everything in this file. The engine profile names it, and receipts name the profile.
+pub const VERSION: u16 = 1;
 
 /// Eighths of a unit.
 pub(super) type Eighths = u32;

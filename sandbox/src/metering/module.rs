@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use wasm_encoder::{
-    BlockType, CodeSection, Encode, ExportKind, ExportSection, GlobalType, Module, RawSection,
-    SectionId, ValType,
+    BlockType, CodeSection, ConstExpr, Encode, ExportKind, ExportSection, GlobalType, Module,
+    RawSection, SectionId, ValType,
 };
-use wasmparser::{BinaryReader, ExternalKind, FuncType, FunctionBody, Payload, TypeRef};
+use wasmparser::{
+    BinaryReader, ExternalKind, FuncType, FunctionBody, Payload, TypeRef, ValType as ReadType,
+};
 
-use super::{Counter, Error, body};
+use super::{Counter, Error, Purpose, body, emit::Counters, nan::Types};
 use crate::admission::{Admitted, ENTRY, MEMORY, parser};
 
 /// The order of sections in a module (WebAssembly core specification, section 5.5.2).
@@ -29,21 +31,22 @@ const ORDER: [SectionId; 11] = [
 /// What a module consists of, as far as it matters here.
 #[derive(Default)]
 struct Parts<'a> {
+    purpose: Purpose,
     /// The content of each section but the code.
     sections: BTreeMap<u8, &'a [u8]>,
     types: Vec<FuncType>,
-    /// The type of each function of the module's own.
+    /// The type of each function, imported ones first.
     functions: Vec<u32>,
-    imported_functions: u32,
-    globals: u32,
+    imported: usize,
+    globals: Vec<ReadType>,
     bodies: Vec<FunctionBody<'a>>,
     /// The function that it begins with.
     entry: Option<u32>,
     has_memory: bool,
 }
 
-pub(super) fn rewrite(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
-    let mut parts = Parts::default();
+pub(super) fn rewrite(admitted: &Admitted<'_>, purpose: Purpose) -> Result<Vec<u8>, Error> {
+    let mut parts = Parts { purpose, ..Parts::default() };
     for payload in parser().parse_all(admitted.bytes()) {
         parts.take(payload?, admitted.bytes())?;
     }
@@ -58,7 +61,8 @@ pub(super) fn rewrite(admitted: &Admitted<'_>) -> Result<Vec<u8>, Error> {
                 raw(&mut module, id, &parts.extended(id, &added, block_types.added.len())?);
             }
             SectionId::Global => {
-                raw(&mut module, id, &parts.extended(id, &counters(), Counter::ALL.len())?);
+                let (added, count) = parts.added_globals();
+                raw(&mut module, id, &parts.extended(id, &added, count)?);
             }
             SectionId::Export => {
                 module.section(&parts.exports());
@@ -89,17 +93,6 @@ fn raw(module: &mut Module, id: SectionId, data: &[u8]) {
     module.section(&RawSection { id: id.into(), data });
 }
 
-/// The counters, as entries of the global section.
-fn counters() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for counter in Counter::ALL {
-        GlobalType { val_type: counter.value_type(), mutable: true, shared: false }
-            .encode(&mut bytes);
-        counter.initial().encode(&mut bytes);
-    }
-    bytes
-}
-
 impl<'a> Parts<'a> {
     fn take(&mut self, payload: Payload<'a>, bytes: &'a [u8]) -> Result<(), Error> {
         if let Some((id, range)) = payload.as_section()
@@ -114,16 +107,23 @@ impl<'a> Parts<'a> {
             }
             Payload::ImportSection(reader) => {
                 for import in reader.into_imports() {
-                    if let TypeRef::Func(_) = import?.ty {
-                        self.imported_functions = self.imported_functions.saturating_add(1);
+                    if let TypeRef::Func(ty) = import?.ty {
+                        self.functions.push(ty);
                     }
                 }
+                self.imported = self.functions.len();
             }
             Payload::FunctionSection(reader) => {
-                self.functions = reader.into_iter().collect::<Result<_, _>>()?
+                for ty in reader {
+                    self.functions.push(ty?);
+                }
             }
             Payload::MemorySection(reader) => self.has_memory = reader.count() > 0,
-            Payload::GlobalSection(reader) => self.globals = reader.count(),
+            Payload::GlobalSection(reader) => {
+                for global in reader {
+                    self.globals.push(global?.ty.content_type);
+                }
+            }
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export?;
@@ -144,28 +144,59 @@ impl<'a> Parts<'a> {
         admitted: &Admitted<'_>,
         block_types: &mut BlockTypes,
     ) -> Result<CodeSection, Error> {
-        if self.bodies.len() != admitted.functions().len()
-            || self.bodies.len() != self.functions.len()
-        {
+        let own = self.functions.get(self.imported..).unwrap_or_default();
+        if self.bodies.len() != admitted.functions().len() || self.bodies.len() != own.len() {
             return Err(Error::Inconsistent);
         }
+        let types =
+            Types { types: &self.types, functions: &self.functions, globals: &self.globals };
+        let first = self.first_counter();
+        let mut tally = self.first_tally();
         let mut code = CodeSection::new();
-        for ((body, ty), facts) in self.bodies.iter().zip(&self.functions).zip(admitted.functions())
-        {
+        for ((body, ty), facts) in self.bodies.iter().zip(own).zip(admitted.functions()) {
             let ty = usize::try_from(*ty)
                 .ok()
                 .and_then(|ty| self.types.get(ty))
                 .ok_or(Error::Inconsistent)?;
             let context = body::Context {
                 module: admitted.bytes(),
+                types,
+                ty,
                 facts: *facts,
-                params: u32::try_from(ty.params().len()).map_err(|_| Error::Inconsistent)?,
                 results: if facts.calls { block_types.with_results(ty)? } else { BlockType::Empty },
-                counters: self.globals,
+                counters: Counters { first, tally },
             };
             code.raw(&body::rewrite(context, body)?);
+            tally = tally.map(|tally| tally.saturating_add(1));
         }
         Ok(code)
+    }
+
+    fn first_counter(&self) -> u32 {
+        u32::try_from(self.globals.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The global that adds up what the first function spends, where that is asked for.
+    fn first_tally(&self) -> Option<u32> {
+        let counters = u32::try_from(Counter::ALL.len()).unwrap_or(u32::MAX);
+        (self.purpose == Purpose::Explain).then(|| self.first_counter().saturating_add(counters))
+    }
+
+    /// What is added to the global section, and how many entries that are.
+    fn added_globals(&self) -> (Vec<u8>, usize) {
+        let mut bytes = Vec::new();
+        let mut add = |val_type, initial: &ConstExpr| {
+            GlobalType { val_type, mutable: true, shared: false }.encode(&mut bytes);
+            initial.encode(&mut bytes);
+        };
+        for counter in Counter::ALL {
+            add(counter.value_type(), &counter.initial());
+        }
+        let tallies = if self.purpose == Purpose::Explain { self.bodies.len() } else { 0 };
+        for _ in 0..tallies {
+            add(ValType::I64, &ConstExpr::i64_const(0));
+        }
+        (bytes, Counter::ALL.len().saturating_add(tallies))
     }
 
     /// A section that is a list, with entries added after its own.
@@ -193,8 +224,14 @@ impl<'a> Parts<'a> {
             exports.export(
                 counter.name(),
                 ExportKind::Global,
-                self.globals.saturating_add(counter.place()),
+                self.first_counter().saturating_add(counter.place()),
             );
+        }
+        let first = self.first_tally();
+        for (number, global) in
+            (0_u32..).zip(first.into_iter().flat_map(|first| first..)).take(self.bodies.len())
+        {
+            exports.export(&super::tally_name(number), ExportKind::Global, global);
         }
         exports
     }

@@ -5,7 +5,7 @@ use crate::admission::{FEATURES, Limits, admit};
 
 fn instrumented(wasm: &[u8]) -> Vec<u8> {
     let admitted = admit(wasm, &Limits::default()).unwrap();
-    let bytes = instrument(&admitted).unwrap();
+    let bytes = instrument(&admitted, Purpose::Run).unwrap();
     Validator::new_with_features(FEATURES).validate_all(&bytes).unwrap();
     bytes
 }
@@ -136,7 +136,7 @@ mod properties {
                 *place.get_mut(&mut module) = value;
             }
             if let Ok(admitted) = admit(&module, &Limits::default()) {
-                let bytes = instrument(&admitted).unwrap();
+                let bytes = instrument(&admitted, Purpose::Run).unwrap();
                 prop_assert!(Validator::new_with_features(FEATURES).validate_all(&bytes).is_ok());
             }
         }

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     admission::Compiler,
+    metering::Purpose,
     task::{ModuleSource, TaskDone},
 };
 
@@ -63,7 +64,7 @@ impl Compiling {
             return Ok(artifact);
         }
         let bytes = read_module(module, source).await?;
-        match self.compile(&bytes).await {
+        match self.compile(&bytes, Purpose::Run).await {
             Ok(artifact) => {
                 self.artifacts.put(module, &artifact).await;
                 Ok(artifact)
@@ -78,11 +79,31 @@ impl Compiling {
         }
     }
 
+    /// The code of a module that tells what its functions spent. Nobody keeps it: it is for people.
+    ///
+    /// # Errors
+    ///
+    /// The result that every task of this module would have.
+    pub(super) async fn explained(
+        &self,
+        module: Hash,
+        source: &ModuleSource,
+    ) -> Result<Artifact, Box<TaskDone>> {
+        let bytes = read_module(module, source).await?;
+        let compiled = self.compile(&bytes, Purpose::Explain).await;
+        compiled.map_err(|(outcome, why)| Box::new(TaskDone::without_output(outcome, Some(why))))
+    }
+
     /// Compiles with the compiler that admission chose, and where that takes too long, with the linear one.
-    async fn compile(&self, module: &[u8]) -> Result<Artifact, (Outcome, String)> {
-        let mut compiled = Runner::compile(&self.program, module, None).await;
+    async fn compile(
+        &self,
+        module: &[u8],
+        purpose: Purpose,
+    ) -> Result<Artifact, (Outcome, String)> {
+        let mut compiled = Runner::compile(&self.program, module, None, purpose).await;
         if compiled.is_err() {
-            compiled = Runner::compile(&self.program, module, Some(Compiler::Singlepass)).await;
+            let linear = Some(Compiler::Singlepass);
+            compiled = Runner::compile(&self.program, module, linear, purpose).await;
         }
         match compiled {
             Ok(Compiled::Artifact(artifact)) => Ok(artifact),

@@ -31,12 +31,14 @@ impl Idle {
         Self { max, runners: Default::default() }
     }
 
-    /// The one that became idle last and is still there, for that key.
-    pub(super) fn take(&self, key: Key) -> Option<Runner> {
+    /// The one that became idle last and is still there, for that key, that may have so much memory.
+    pub(super) fn take(&self, key: Key, memory_bytes: u64) -> Option<Runner> {
         loop {
             let mut runner = {
                 let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-                let place = runners.iter().rposition(|waiting| waiting.key == key)?;
+                let place = runners.iter().rposition(|waiting| {
+                    waiting.key == key && waiting.runner.may_have(memory_bytes)
+                })?;
                 runners.remove(place).runner
             };
             // One that died while it waited harms nobody: the next is tried.

@@ -12,7 +12,7 @@ use protocol::{
     codec::Canonical,
     limits::OUTPUT_FILES_MAX,
     outcome::Interruption,
-    wire::{advert::Isolation, is_relative_path, job::TaskLimits},
+    wire::{is_relative_path, job::TaskLimits},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,7 +24,9 @@ use tokio::{
 use super::artifacts::Artifact;
 use crate::{
     admission::{Compiler, Facts, Refusal},
+    confinement::Confinement,
     frames::{self, ARTIFACT_BYTES_MAX, DoneHeader, LENGTH_BYTES, Order, Reply, RunHeader},
+    metering::Purpose,
     runner::Priority,
     task::{TaskDone, TaskRun, Timings},
 };
@@ -71,6 +73,8 @@ pub(super) enum Compiled {
 pub(super) struct Runner {
     child: Child,
     stream: UnixStream,
+    /// The most memory that it will ever be allowed, in bytes.
+    memory_bytes_max: u64,
 }
 
 impl Runner {
@@ -92,17 +96,20 @@ impl Runner {
             .kill_on_drop(true)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { child, stream })
+        Ok(Self { child, stream, memory_bytes_max: 0 })
     }
 
-    /// Starts a process that runs tasks of one module.
+    /// Starts a process that runs tasks of one module, none of which needs more memory than that.
     pub(super) async fn exec(
         program: &Path,
         priority: Priority,
         artifact: &Artifact,
+        memory_bytes_max: u64,
     ) -> Result<Self, Broken> {
         let mut runner = Self::start(program, "exec", priority)?;
-        let order = Order::Load { artifact_bytes: length(&artifact.code), facts: artifact.facts };
+        runner.memory_bytes_max = memory_bytes_max;
+        let (artifact_bytes, facts) = (length(&artifact.code), artifact.facts);
+        let order = Order::Load { artifact_bytes, facts, memory_bytes_max };
         let loaded = timeout(LOAD_TIMEOUT, runner.ask(&order, &[&artifact.code])).await;
         match loaded.unwrap_or_else(|_| Err(Broken::resources("the module was not loaded in time")))
         {
@@ -114,12 +121,12 @@ impl Runner {
     }
 
     /// Asks a process how well it is locked up.
-    pub(super) async fn probe(program: &Path) -> Result<Isolation, Broken> {
+    pub(super) async fn probe(program: &Path) -> Result<Confinement, Broken> {
         let mut runner = Self::start(program, "exec", Priority::Normal)?;
         let asked = timeout(LOAD_TIMEOUT, runner.ask(&Order::Probe, &[])).await;
         match asked.unwrap_or_else(|_| Err(Broken::resources("the runner did not answer in time")))
         {
-            Ok(Reply::Loaded { grade }) => Ok(grade),
+            Ok(Reply::Loaded { confinement }) => Ok(confinement),
             Ok(Reply::Compiled { .. } | Reply::Refused(_) | Reply::Done(_) | Reply::Failed(_)) => {
                 Err(out_of_turn())
             }
@@ -132,9 +139,11 @@ impl Runner {
         program: &Path,
         module: &[u8],
         compiler: Option<Compiler>,
+        purpose: Purpose,
     ) -> Result<Compiled, Broken> {
         let mut runner = Self::start(program, "compile", Priority::Normal)?;
-        let compiled = timeout(COMPILE_TIMEOUT, runner.compile_module(module, compiler)).await;
+        let compiling = runner.compile_module(module, compiler, purpose);
+        let compiled = timeout(COMPILE_TIMEOUT, compiling).await;
         let over = |detail| Broken { interruption: Interruption::CompileBudget, detail };
         match compiled {
             Ok(Ok(compiled)) => Ok(compiled),
@@ -148,8 +157,9 @@ impl Runner {
         &mut self,
         module: &[u8],
         compiler: Option<Compiler>,
+        purpose: Purpose,
     ) -> Result<Compiled, Broken> {
-        let order = Order::Compile { module_bytes: length(module), compiler };
+        let order = Order::Compile { module_bytes: length(module), compiler, purpose };
         match self.ask(&order, &[module]).await? {
             Reply::Compiled { artifact_bytes, facts } if artifact_bytes <= ARTIFACT_BYTES_MAX => {
                 self.artifact(artifact_bytes, facts).await.map(Compiled::Artifact)
@@ -164,8 +174,13 @@ impl Runner {
         Ok(Artifact { facts, code: self.bulk(bytes).await? })
     }
 
-    /// Runs a task. After an error the process is of no use.
-    pub(super) async fn run(&mut self, task: TaskRun, grace: Duration) -> Result<TaskDone, Broken> {
+    /// Runs a task; says as well what each function spent, if the module was compiled to tell. After an error the
+    /// process is of no use.
+    pub(super) async fn run(
+        &mut self,
+        task: TaskRun,
+        grace: Duration,
+    ) -> Result<(TaskDone, Vec<(u32, u64)>), Broken> {
         let limits = task.limits;
         let order = Order::Run(Box::new(RunHeader {
             args: task.args,
@@ -201,15 +216,15 @@ impl Runner {
         done.unwrap_or_else(|_| Err(Broken::resources("the output did not come back in time")))
     }
 
-    async fn done(&mut self, done: DoneHeader) -> Result<TaskDone, Broken> {
+    async fn done(&mut self, done: DoneHeader) -> Result<(TaskDone, Vec<(u32, u64)>), Broken> {
         let stdout = self.bulk(done.stdout_bytes).await?;
         let stderr = self.bulk(done.stderr_bytes).await?;
         let mut files = Vec::with_capacity(done.files.len());
         for (path, bytes) in done.files {
             files.push((path, self.bulk(bytes).await?));
         }
-        let DoneHeader { outcome, fuel, peak, detail, .. } = done;
-        Ok(TaskDone {
+        let DoneHeader { outcome, fuel, peak, detail, spent, ready_us, cpu_us, .. } = done;
+        let done = TaskDone {
             outcome,
             stdout,
             stderr,
@@ -217,8 +232,18 @@ impl Runner {
             fuel,
             peak,
             detail,
-            timings: Timings::default(),
-        })
+            timings: Timings {
+                ready: Duration::from_micros(ready_us),
+                cpu: Duration::from_micros(cpu_us),
+                ..Timings::default()
+            },
+        };
+        Ok((done, spent))
+    }
+
+    /// Whether it may have so much memory.
+    pub(super) const fn may_have(&self, memory_bytes: u64) -> bool {
+        self.memory_bytes_max >= memory_bytes
     }
 
     /// Whether the process is there.
@@ -353,6 +378,9 @@ mod tests {
             files: vec![file("a", 2), file("b/c", 2)],
             detail: None,
             ran_us: 1,
+            ready_us: 0,
+            cpu_us: 0,
+            spent: Vec::new(),
         };
         assert!(is_agreed(&good, &limits));
         for bad in [

@@ -6,7 +6,7 @@ use crate::{
     engine,
     frames::{Order, Reply},
     jail::Jail,
-    metering,
+    metering::{self, Purpose},
 };
 
 /// What came of a module.
@@ -19,11 +19,13 @@ enum Compiled {
 /// Carries out one order.
 pub(super) fn serve(mut socket: Socket, jail: Jail) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
-    let Order::Compile { module_bytes, compiler } = order else { return Err(Error::WrongOrder) };
+    let Order::Compile { module_bytes, compiler, purpose } = order else {
+        return Err(Error::WrongOrder);
+    };
     // Before the first byte of the module.
     jail.lock().map_err(Error::Jail)?;
     let module = socket.bulk(module_bytes)?;
-    match compile(&module, compiler) {
+    match compile(&module, compiler, purpose) {
         Compiled::Artifact(artifact, facts) => {
             let artifact_bytes = u64::try_from(artifact.len()).unwrap_or(u64::MAX);
             socket.reply(&Reply::Compiled { artifact_bytes, facts }, &[&artifact])
@@ -33,16 +35,21 @@ pub(super) fn serve(mut socket: Socket, jail: Jail) -> Result<(), Error> {
     }
 }
 
-fn compile(module: &[u8], compiler: Option<Compiler>) -> Compiled {
+fn compile(module: &[u8], compiler: Option<Compiler>, purpose: Purpose) -> Compiled {
     let admitted = match admit(module, &Limits::default()) {
         Ok(admitted) => admitted,
         Err(refusal) => return Compiled::Refused(refusal),
     };
     let mut facts = admitted.facts();
     facts.compiler = compiler.unwrap_or(facts.compiler);
-    let instrumented = match metering::instrument(&admitted) {
+    let instrumented = match metering::instrument(&admitted, purpose) {
         Ok(instrumented) => instrumented,
-        Err(error) => return Compiled::Failed(chain(&error)),
+        Err(error) => {
+            return match error.refusal() {
+                Some(refusal) => Compiled::Refused(refusal),
+                None => Compiled::Failed(chain(&error)),
+            };
+        }
     };
     match engine::compile(&instrumented, facts.compiler) {
         Ok(artifact) => Compiled::Artifact(artifact, facts),

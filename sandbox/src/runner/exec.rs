@@ -1,30 +1,34 @@
 //! `weft-runner exec`: native code in, then tasks of it until the node hangs up.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use protocol::outcome::{Interruption, Outcome};
+use protocol::{
+    outcome::{Interruption, Outcome},
+    units::Fuel,
+};
 
 use super::{Error, Priority, chain, socket::Socket, watchdog::Watchdog};
 use crate::{
     admission::Facts,
-    engine::{Program, Ran, Start},
-    frames::{DoneHeader, Order, Reply, RunHeader},
+    engine::{Prepared, Program, Ran, Start},
+    frames::{self, DoneHeader, Order, Reply, RunHeader},
     jail::{self, Jail},
     wasi::{Given, Output},
 };
 
-/// Memory of the process besides the guest's, its input and its output, in bytes: the loaded code's data, two stacks
-/// of 32 MiB, buffers.
-const OWN_BYTES: u64 = 256 * 1024 * 1024;
-
 /// Loads the module, then runs tasks.
 pub(super) fn serve(mut socket: Socket, jail: Jail, priority: Priority) -> Result<(), Error> {
     let Some(order) = socket.order()? else { return Ok(()) };
-    let (artifact_bytes, facts) = match order {
-        Order::Load { artifact_bytes, facts } => (artifact_bytes, facts),
+    let (artifact_bytes, facts, memory_bytes_max) = match order {
+        Order::Load { artifact_bytes, facts, memory_bytes_max } => {
+            (artifact_bytes, facts, memory_bytes_max)
+        }
         Order::Probe => {
-            let grade = jail.lock().map_err(Error::Jail)?;
-            return socket.reply(&Reply::Loaded { grade }, &[]);
+            let confinement = jail.lock().map_err(Error::Jail)?;
+            return socket.reply(&Reply::Loaded { confinement }, &[]);
         }
         Order::Compile { .. } | Order::Run(_) => return Err(Error::WrongOrder),
     };
@@ -39,23 +43,40 @@ pub(super) fn serve(mut socket: Socket, jail: Jail, priority: Priority) -> Resul
     if priority == Priority::Idle {
         jail::give_way().map_err(Error::Jail)?;
     }
+    jail::limit_memory_for_good(memory_bytes_max).map_err(Error::Jail)?;
     // The code is loaded: nothing else will ever be executed here.
-    let grade = jail.lock().map_err(Error::Jail)?;
-    let executor = Executor { program, facts, watchdog };
-    socket.reply(&Reply::Loaded { grade }, &[])?;
-    while let Some(order) = socket.order()? {
+    let confinement = jail.lock().map_err(Error::Jail)?;
+    let mut executor = Executor { program, facts, watchdog, prepared: None };
+    socket.reply(&Reply::Loaded { confinement }, &[])?;
+    let mut cpu_before = jail::processor_time();
+    loop {
+        // While the node thinks about the next task.
+        executor.prepare();
+        let Some(order) = socket.order()? else { return Ok(()) };
+        let read = now();
         let Order::Run(header) = order else { return Err(Error::WrongOrder) };
         let stdin = socket.bulk(header.stdin_bytes)?;
         let mut files = Vec::with_capacity(header.files.len());
         for (_, bytes) in &header.files {
             files.push(socket.bulk(*bytes)?);
         }
-        let (done, output) = executor.run(*header, stdin, files)?;
+        let (mut done, output) = executor.run(*header, stdin, files, read)?;
+        let cpu = jail::processor_time();
+        done.cpu_us = micros(cpu.saturating_sub(cpu_before));
+        cpu_before = cpu;
         let mut bulk = vec![output.stdout.as_slice(), output.stderr.as_slice()];
         bulk.extend(output.files.iter().map(|(_, content)| content.as_slice()));
         socket.reply(&Reply::Done(Box::new(done)), &bulk)?;
     }
-    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the runner's shell is where time comes from")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[expect(unsafe_code, reason = "loads what the node's cache vouches for")]
@@ -69,14 +90,24 @@ struct Executor {
     program: Program,
     facts: Facts,
     watchdog: Watchdog,
+    /// An instance for the next task.
+    prepared: Option<Prepared>,
 }
 
 impl Executor {
+    fn prepare(&mut self) {
+        if self.prepared.is_none() {
+            self.prepared = Some(self.program.prepare()).filter(|prepared| !prepared.is_unlucky());
+        }
+    }
+
+    /// Runs a task whose order was `read` then.
     fn run(
-        &self,
+        &mut self,
         header: RunHeader,
         stdin: Vec<u8>,
         contents: Vec<Vec<u8>>,
+        read: Instant,
     ) -> Result<(DoneHeader, Output), Error> {
         let limits = header.limits;
         if self.facts.memory_min > limits.memory {
@@ -90,11 +121,7 @@ impl Executor {
             .files
             .iter()
             .fold(header.stdin_bytes, |sum, (_, bytes)| sum.saturating_add(*bytes));
-        // Twice: input and output are copied once on their way.
-        let bulk = input_bytes.saturating_add(limits.output_bytes).saturating_mul(2);
-        let bound = [limits.memory.bytes(), bulk];
-        jail::limit_memory(bound.into_iter().fold(OWN_BYTES, u64::saturating_add))
-            .map_err(Error::Jail)?;
+        jail::limit_memory(frames::memory_bytes(&limits, input_bytes)).map_err(Error::Jail)?;
 
         let paths = header.files.into_iter().map(|(path, _)| path);
         let start = Start {
@@ -110,18 +137,18 @@ impl Executor {
             fuel: limits.fuel,
             memory: limits.memory,
         };
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the runner's shell is where time comes from"
-        )]
-        let began = Instant::now();
-        let ran = self
-            .program
-            .run(start, |interrupter| self.watchdog.arm(began, limits.timeout(), interrupter));
-        self.watchdog.disarm();
+        let prepared = self.prepared.take().unwrap_or_else(|| self.program.prepare());
+        let (mut ready, watchdog) = (read, &self.watchdog);
+        let ran = self.program.run_prepared(prepared, start, |interrupter| {
+            ready = now();
+            watchdog.arm(ready, limits.timeout(), interrupter);
+        });
+        watchdog.disarm();
         Ok(match ran {
             Ok(ran) => {
-                finished(ran, u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX))
+                let (mut done, output) = finished(ran, micros(ready.elapsed()));
+                done.ready_us = micros(ready.saturating_duration_since(read));
+                (done, output)
             }
             Err(error) => {
                 ended(Outcome::Indeterminate(Interruption::InputMissing), error.to_string())
@@ -150,18 +177,16 @@ fn finished(mut ran: Ran, ran_us: u64) -> (DoneHeader, Output) {
             .collect(),
         detail: None,
         ran_us,
+        ready_us: 0,
+        cpu_us: 0,
+        spent: std::mem::take(&mut ran.spent),
     };
     (done, ran.output)
 }
 
 /// A task that ended before it ran.
 fn ended(outcome: Outcome, text: String) -> (DoneHeader, Output) {
-    let ran = Ran {
-        outcome,
-        fuel: Default::default(),
-        peak: Default::default(),
-        output: Output::default(),
-    };
+    let ran = Ran::early(outcome, Fuel(0));
     let (done, output) = finished(ran, 0);
     (DoneHeader { detail: Some(text), ..done }, output)
 }

@@ -8,6 +8,7 @@ mod figures;
 mod jobs;
 mod parts;
 mod reach;
+mod sandbox;
 
 use std::{env, path::PathBuf};
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, bail};
 use figures::Figures;
 
 /// The suites that this build has.
-const SUITES: &[&str] = &["jobs", "reach"];
+const SUITES: &[&str] = &["jobs", "reach", "sandbox"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -24,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
     match suite.as_str() {
         "jobs" => jobs::measure(&mut figures).await?,
         "reach" => reach::measure(&mut figures)?,
+        "sandbox" => sandbox::measure(&mut figures).await?,
         unknown => bail!("no suite `{unknown}`: this build has {}", SUITES.join(", ")),
     }
     figures.print();
