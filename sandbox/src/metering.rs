@@ -21,18 +21,20 @@
 //!   If the host cannot keep that promise, the run is stopped and proves nothing.
 //! * *Depth.* A function that calls others takes its frame from a budget at its entry and gives it back at its
 //!   end. So the native stack, which differs between compilers, is never what ends a program.
-//! * *Not a number.* Where the bits of a NaN that arithmetic made could be seen, it is the canonical one ([`nan`]);
+//! * *Not a number.* Where the bits of a NaN that arithmetic made could be seen, it is the canonical one;
 //!   bits that are only moved stay as they are. The compilers are not asked to do anything about NaNs.
 //!
 //! Custom sections are dropped, and all exports but the entry; the memory is always exported, so that its size is seen.
 
 mod body;
 pub mod cost;
+mod effects;
 mod emit;
 mod module;
 mod names;
 mod nan;
 mod shape;
+mod values;
 
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{ConstExpr, ValType};

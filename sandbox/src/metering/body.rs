@@ -8,8 +8,9 @@ use wasmparser::{FuncType, FunctionBody, Operator};
 use super::{
     Error, cost,
     emit::{self, Counters, Held},
-    nan::{self, Types, Width},
+    nan,
     shape::Shape,
+    values::{Types, Width},
 };
 use crate::admission::FunctionFacts;
 

@@ -2,7 +2,7 @@
 
 use wasm_encoder::{BlockType, Encode, Ieee32, Ieee64, Instruction as I, ValType};
 
-use super::{Counter, cost, nan::Width};
+use super::{Counter, cost, values::Width};
 
 /// The canonical NaN of each width.
 const NAN_32: Ieee32 = Ieee32::new(0x7fc0_0000);

@@ -10,7 +10,7 @@ use wasmparser::{
     BinaryReader, ExternalKind, FuncType, FunctionBody, Payload, TypeRef, ValType as ReadType,
 };
 
-use super::{Counter, Error, Purpose, body, emit::Counters, nan::Types};
+use super::{Counter, Error, Purpose, body, emit::Counters, values::Types};
 use crate::admission::{Admitted, ENTRY, MEMORY, parser};
 
 /// The order of sections in a module (WebAssembly core specification, section 5.5.2).

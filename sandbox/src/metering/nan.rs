@@ -6,7 +6,7 @@
 //! Bits that are merely moved (loaded, copied, kept in a local, chosen by `select`) never change, whatever they are:
 //! programs that keep pointers in NaNs work.
 //!
-//! Each value is of one of three [classes](Class). Where values of several origins meet (a local, the result of a
+//! Each value is of one of three [classes](super::values::Class). Where values of several origins meet (a local, the result of a
 //! block), those of arithmetic are made canonical before they enter if any other is copied bits. Which places these
 //! are is found by going through the function until nothing changes; after [`PASSES_MAX`] times all places are taken
 //! to be such, which costs time and changes no result.
@@ -15,118 +15,14 @@ use std::collections::BTreeMap;
 
 use wasmparser::{FuncType, Operator, ValType};
 
-use super::Error;
+use super::{
+    Error,
+    effects::{Effect, effect},
+    values::{Class, Frame, Kind, Place, Types, Value, Width, place, width},
+};
 
 /// How often a function is gone through before all its places are taken to hold copied bits.
 const PASSES_MAX: u32 = 12;
-
-/// How wide a float is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Width {
-    Single,
-    Double,
-}
-
-/// What is known about the bits of a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// It is no NaN.
-    Number,
-    /// If it is a NaN, arithmetic made it: any NaN is as good.
-    Arithmetic,
-    /// Its bits are the same everywhere, and have to stay.
-    Bits,
-}
-
-/// A value on the stack of operands.
-#[derive(Debug, Clone, Copy)]
-struct Value {
-    /// None for what is not a float.
-    width: Option<Width>,
-    class: Class,
-    /// The instruction after which it was on top of the stack.
-    from: usize,
-}
-
-/// Where values of several origins meet.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
-    width: Option<Width>,
-    arithmetic: bool,
-    bits: bool,
-}
-
-impl Place {
-    const fn class(self) -> Class {
-        if self.bits {
-            Class::Bits
-        } else if self.arithmetic {
-            Class::Arithmetic
-        } else {
-            Class::Number
-        }
-    }
-}
-
-/// What must be known of a module.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Types<'m> {
-    /// Its types.
-    pub(super) types: &'m [FuncType],
-    /// The type of each function, imported ones first.
-    pub(super) functions: &'m [u32],
-    /// The types of its globals.
-    pub(super) globals: &'m [ValType],
-}
-
-impl<'m> Types<'m> {
-    fn ty(&self, index: u32) -> Result<&'m FuncType, Error> {
-        usize::try_from(index)
-            .ok()
-            .and_then(|index| self.types.get(index))
-            .ok_or(Error::Inconsistent)
-    }
-
-    fn of_function(&self, index: u32) -> Result<&'m FuncType, Error> {
-        let index = usize::try_from(index).map_err(|_| Error::Inconsistent)?;
-        self.ty(*self.functions.get(index).ok_or(Error::Inconsistent)?)
-    }
-
-    /// What a block takes and gives.
-    fn of_block(&self, ty: wasmparser::BlockType) -> Result<(Vec<ValType>, Vec<ValType>), Error> {
-        Ok(match ty {
-            wasmparser::BlockType::Empty => (Vec::new(), Vec::new()),
-            wasmparser::BlockType::Type(ty) => (Vec::new(), vec![ty]),
-            wasmparser::BlockType::FuncType(index) => {
-                let ty = self.ty(index)?;
-                (ty.params().to_vec(), ty.results().to_vec())
-            }
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Function,
-    Block,
-    Loop,
-    If,
-}
-
-#[derive(Debug)]
-struct Frame {
-    kind: Kind,
-    /// What was on the stack below its parameters.
-    height: usize,
-    /// What an `else` begins with, and what an `if` without one ends with.
-    params: Vec<Value>,
-    /// How many values it gives.
-    results: usize,
-    /// The first of the places that a branch to it fills, and how many they are.
-    label: (usize, usize),
-    /// Whether its code cannot be reached from here on.
-    dead: bool,
-}
 
 /// The instructions, by their place in the function, after which the float on top of the stack must be made
 /// canonical.
@@ -160,18 +56,6 @@ pub(super) fn escapes(
         }
     }
     Ok(analysis.found)
-}
-
-const fn width(ty: ValType) -> Option<Width> {
-    match ty {
-        ValType::F32 => Some(Width::Single),
-        ValType::F64 => Some(Width::Double),
-        ValType::I32 | ValType::I64 | ValType::V128 | ValType::Ref(_) => None,
-    }
-}
-
-const fn place(ty: ValType) -> Place {
-    Place { width: width(ty), arithmetic: false, bits: false }
 }
 
 struct Analysis<'m> {
@@ -553,77 +437,5 @@ impl Analysis<'_> {
             self.push(at, width(*ty), Class::Bits);
         }
         Ok(())
-    }
-}
-
-/// What an instruction other than those of control, calls, locals and globals does to the stack.
-enum Effect {
-    /// Takes so many, gives a float that may be any NaN.
-    Arithmetic(u32, Width),
-    /// Clears the sign.
-    Absolute,
-    /// Turns the sign over: a sign that arithmetic made must be known before.
-    Negate,
-    /// Takes the sign from the second.
-    CopySign,
-    /// One of two.
-    Select,
-    /// Takes so many, whose bits can be seen; whether it gives an integer.
-    Seen(u32, bool),
-    /// Takes so many whose bits cannot be seen, gives one.
-    Gives(u32, Option<Width>, Class),
-    /// Takes so many whose bits cannot be seen.
-    Takes(u32),
-}
-
-#[rustfmt::skip]
-#[expect(clippy::wildcard_enum_match_arm, reason = "the rest take two and give an integer; all are in the cost table")]
-fn effect(operator: &Operator<'_>) -> Effect {
-    use Operator as O;
-    let constant = |width, nan| {
-        Effect::Gives(0, Some(width), if nan { Class::Bits } else { Class::Number })
-    };
-    match operator {
-        O::F32Add | O::F32Sub | O::F32Mul | O::F32Div | O::F32Min | O::F32Max => Effect::Arithmetic(2, Width::Single),
-        O::F64Add | O::F64Sub | O::F64Mul | O::F64Div | O::F64Min | O::F64Max => Effect::Arithmetic(2, Width::Double),
-        O::F32Ceil | O::F32Floor | O::F32Trunc | O::F32Nearest | O::F32Sqrt | O::F32DemoteF64 => Effect::Arithmetic(1, Width::Single),
-        O::F64Ceil | O::F64Floor | O::F64Trunc | O::F64Nearest | O::F64Sqrt | O::F64PromoteF32 => Effect::Arithmetic(1, Width::Double),
-        O::F32Abs | O::F64Abs => Effect::Absolute,
-        O::F32Neg | O::F64Neg => Effect::Negate,
-        O::F32Copysign | O::F64Copysign => Effect::CopySign,
-        O::Select => Effect::Select,
-
-        O::I32ReinterpretF32 | O::I64ReinterpretF64 => Effect::Seen(1, true),
-        O::F32Store { .. } | O::F64Store { .. } => Effect::Seen(2, false),
-        O::GlobalSet { .. } => Effect::Seen(1, false),
-
-        O::F32Const { value } => constant(Width::Single, f32::from_bits(value.bits()).is_nan()),
-        O::F64Const { value } => constant(Width::Double, f64::from_bits(value.bits()).is_nan()),
-        O::F32ConvertI32S | O::F32ConvertI32U | O::F32ConvertI64S | O::F32ConvertI64U => Effect::Gives(1, Some(Width::Single), Class::Number),
-        O::F64ConvertI32S | O::F64ConvertI32U | O::F64ConvertI64S | O::F64ConvertI64U => Effect::Gives(1, Some(Width::Double), Class::Number),
-        O::F32ReinterpretI32 | O::F32Load { .. } => Effect::Gives(1, Some(Width::Single), Class::Bits),
-        O::F64ReinterpretI64 | O::F64Load { .. } => Effect::Gives(1, Some(Width::Double), Class::Bits),
-
-        O::I32Const { .. } | O::I64Const { .. } | O::MemorySize { .. } => Effect::Gives(0, None, Class::Number),
-        O::I32Eqz | O::I64Eqz | O::I32Clz | O::I32Ctz | O::I32Popcnt | O::I64Clz | O::I64Ctz | O::I64Popcnt
-        | O::I32WrapI64 | O::I64ExtendI32S | O::I64ExtendI32U
-        | O::I32Extend8S | O::I32Extend16S | O::I64Extend8S | O::I64Extend16S | O::I64Extend32S
-        | O::I32TruncF32S | O::I32TruncF32U | O::I32TruncF64S | O::I32TruncF64U
-        | O::I64TruncF32S | O::I64TruncF32U | O::I64TruncF64S | O::I64TruncF64U
-        | O::I32TruncSatF32S | O::I32TruncSatF32U | O::I32TruncSatF64S | O::I32TruncSatF64U
-        | O::I64TruncSatF32S | O::I64TruncSatF32U | O::I64TruncSatF64S | O::I64TruncSatF64U
-        | O::I32Load { .. } | O::I64Load { .. }
-        | O::I32Load8S { .. } | O::I32Load8U { .. } | O::I32Load16S { .. } | O::I32Load16U { .. }
-        | O::I64Load8S { .. } | O::I64Load8U { .. } | O::I64Load16S { .. } | O::I64Load16U { .. }
-        | O::I64Load32S { .. } | O::I64Load32U { .. } | O::MemoryGrow { .. } => Effect::Gives(1, None, Class::Number),
-
-        O::Nop | O::DataDrop { .. } | O::ElemDrop { .. } => Effect::Takes(0),
-        O::Drop => Effect::Takes(1),
-        O::I32Store { .. } | O::I64Store { .. } | O::I32Store8 { .. } | O::I32Store16 { .. }
-        | O::I64Store8 { .. } | O::I64Store16 { .. } | O::I64Store32 { .. } => Effect::Takes(2),
-        O::MemoryFill { .. } | O::MemoryCopy { .. } | O::MemoryInit { .. }
-        | O::TableCopy { .. } | O::TableInit { .. } => Effect::Takes(3),
-
-        _ => Effect::Gives(2, None, Class::Number),
     }
 }
