@@ -238,3 +238,18 @@ fn modules_of_a_generator_give_the_same_with_both_compilers() {
         .sum();
     assert!(compared * 10 > fates.values().sum::<u64>() * 8, "{fates:?}");
 }
+
+#[test]
+fn the_code_generator_is_not_one_that_is_known_to_be_broken() {
+    // RUSTSEC-2026-0096: fixed in wasmtime 42.0.2, which is cranelift-codegen 0.129.2; ours began with 0.135.
+    let lock =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
+    let mut found = 0;
+    for rest in lock.split("name = \"cranelift-codegen\"\n").skip(1) {
+        let version = rest.split('"').nth(1).unwrap();
+        let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+        assert!(version.starts_with("0.") && minor >= 135, "cranelift-codegen {version}");
+        found += 1;
+    }
+    assert_eq!(found, 1);
+}
