@@ -68,7 +68,7 @@ pub(super) async fn join(
     net: &NetHandle,
     addresses: Vec<Multiaddr>,
     patience: Patience,
-    progress: impl Fn(Progress) + Send,
+    mut progress: impl FnMut(Progress) + Send,
 ) -> Option<(MeshId, Membership)> {
     let mut addresses = addresses;
     let mut statement = Statement::default();

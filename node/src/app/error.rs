@@ -66,6 +66,14 @@ pub enum AppError {
         "a new mesh needs the role coordinator: add it to --roles, or join a mesh with --bootstrap MULTIADDR"
     )]
     NobodyCoordinates,
+    /// The mesh that was waited for has refused this node.
+    #[error("the mesh \"{mesh}\" has refused this node: {reason}")]
+    Refused {
+        /// What it is called.
+        mesh: String,
+        /// Why.
+        reason: String,
+    },
     /// What is known about the mesh is not readable.
     #[error("`{}` is damaged; move it away to join again", path.display())]
     Membership {

@@ -34,6 +34,13 @@ pub enum Order {
         /// Where the answer goes.
         moved: oneshot::Sender<bool>,
     },
+    /// End: nobody lets this node in.
+    GiveUp {
+        /// The mesh that refused it.
+        mesh: String,
+        /// Why.
+        reason: String,
+    },
     /// Put the mesh away, for none. The node ends afterwards.
     Leave {
         /// Told once it has left.
@@ -76,6 +83,7 @@ impl Life {
                 let done = self.move_to(mesh, *membership, mine).await?;
                 let _gone = moved.send(done);
             }
+            Order::GiveUp { mesh, reason } => return Err(AppError::Refused { mesh, reason }),
             Order::Leave { left } => {
                 self.leave().await?;
                 let _gone = left.send(());

@@ -21,6 +21,7 @@ pub use error::{AppError, chain};
 pub use life::{Mine, Order};
 pub use seek::Join;
 pub use up::up;
+pub(crate) use words::asks as asks_to_join;
 
 /// Sixteen bytes from the operating system: ids, seeds, nonces.
 ///

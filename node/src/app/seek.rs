@@ -213,7 +213,12 @@ impl Seek {
         };
         if wanted && looking.quest.is_none() && !matches!(input, meeting::Input::Failed(_)) {
             looking.note(self.base.clock.now(), &self.asking, &asking);
+            let refused = asking.refused.clone().filter(|_| self.base.options.ends_if_refused);
+            let mesh = asking.mesh_name.clone();
             self.show(asking);
+            if let Some(reason) = refused {
+                let _ending = self.orders.send(Order::GiveUp { mesh, reason }).await;
+            }
         }
         self.step(looking, input);
     }
@@ -252,32 +257,20 @@ impl Seek {
         let Join { addresses, mine, patience, mut reached } = join;
         let (base, standing, asking) =
             (self.base.clone(), self.standing.clone(), self.asking.clone());
-        let (tell, mut told) = mpsc::channel(1);
-        let quest = async move {
+        async move {
             let progress = |progress: Progress| {
                 if let Progress::Asked(now) = &progress {
                     show(&base, &standing, &asking, now.clone());
                 }
-                let _full = tell.try_send(progress);
+                if let Some(reached) = reached.take() {
+                    let _gone = reached.send(match progress {
+                        Progress::Asked(asking) => Ok(asking),
+                        Progress::Nobody(why) => Err(why),
+                    });
+                }
             };
-            enroll::join(&base.options, &base.net, addresses, patience, progress).await
-        };
-        let first = async move {
-            if let (Some(reached), Some(first)) = (reached.take(), told.recv().await) {
-                let first = match first {
-                    Progress::Asked(asking) => Ok(asking),
-                    Progress::Nobody(why) => Err(why),
-                };
-                let _gone = reached.send(first);
-            }
-            std::future::pending::<()>().await;
-        };
-        async move {
-            let found = tokio::select! {
-                found = quest => found,
-                () = first => None,
-            };
-            found.map(|(mesh, membership)| (mesh, membership, mine))
+            let joined = enroll::join(&base.options, &base.net, addresses, patience, progress);
+            joined.await.map(|(mesh, membership)| (mesh, membership, mine))
         }
         .boxed()
     }

@@ -12,7 +12,7 @@ use protocol::{
     sign::Signed,
     wire::{
         advert::Isolation,
-        enroll::{Membership, MeshHello, NodeDecision, Role, Verdict},
+        enroll::{Membership, MeshHello, NodeAddress, NodeDecision, Role, Verdict},
         genesis::{Genesis, Joining},
         heartbeat::Roster,
         view::Admission,
@@ -236,7 +236,16 @@ impl Base {
             tracing::warn!(error = %super::chain(&error), "remembered peers cannot be read");
             Vec::new()
         });
-        self.net.set_targets(others.chain(remembered).collect()).await;
+        // Last the addresses that a person wrote down: for when everybody listens elsewhere now.
+        let bootstrap = self.options.config.bootstrap.iter().filter_map(|text| named(text));
+        let mut targets: Vec<NodeAddress> = others.collect();
+        for target in remembered.into_iter().chain(bootstrap) {
+            match targets.iter_mut().find(|known| known.node == target.node) {
+                Some(known) => known.addresses.extend(target.addresses),
+                None => targets.push(target),
+            }
+        }
+        self.net.set_targets(targets).await;
         match coordinator {
             None => {
                 leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node))
@@ -251,6 +260,12 @@ impl Base {
             }
         }
     }
+}
+
+/// The node that an address names, and where that is.
+fn named(address: &str) -> Option<NodeAddress> {
+    let (place, peer) = address.rsplit_once("/p2p/")?;
+    Some(NodeAddress { node: peer.parse().ok()?, addresses: vec![place.to_owned()] })
 }
 
 async fn follow_leadership(coordinator: Coordinator, leader: Leader) {

@@ -140,7 +140,7 @@ pub(super) const NOTHING: &str = "  No mesh found on this network yet (still lis
      /ip4/192.168.1.20/udp/4301/quic-v1/p2p/12D3KooW…      (shown by `weft id` there)\n";
 
 /// Somebody asks to join this mesh.
-pub(super) fn asks(name: &str, address: Option<&str>, mesh: &str) -> String {
+pub(crate) fn asks(name: &str, address: Option<&str>, mesh: &str) -> String {
     let name = printable(name);
     let at = address.map(|address| format!(" at {}", place(address))).unwrap_or_default();
     format!(

@@ -168,6 +168,7 @@ impl From<AppError> for CliError {
         match error {
             AppError::PortTaken { .. } => Self::new(ErrorCode::PortInUse, detail),
             AppError::NobodyCoordinates => Self::new(ErrorCode::Usage, detail),
+            AppError::Refused { .. } => Self::new(ErrorCode::NotPermitted, detail),
             AppError::Address(_) => Self::new(ErrorCode::ConfigInvalid, detail),
             AppError::Blobs(_)
             | AppError::Outbox(_)

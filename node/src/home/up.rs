@@ -18,6 +18,8 @@ pub struct UpOptions {
     pub keys: Keys,
     /// Whether the node's key was made just now.
     pub keys_are_new: bool,
+    /// Whether to end, instead of asking on, once a mesh that was waited for has refused this node.
+    pub ends_if_refused: bool,
     /// Whether a person reads the standard error.
     pub watched: bool,
     /// The settings: flag, then environment, then file, then default.

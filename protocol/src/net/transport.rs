@@ -33,8 +33,6 @@ const QUIC_STREAM_BYTES_MAX: u32 = 2 * 1024 * 1024;
 const QUIC_CONNECTION_BYTES_MAX: u32 = 8 * 1024 * 1024;
 /// Streams of one connection whose protocol is being agreed on.
 const NEGOTIATING_STREAMS_MAX: usize = 64;
-/// Peers whose addresses identify remembers.
-const IDENTIFY_PEERS_MAX: usize = 256;
 
 /// What a swarm listens and dials with.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
@@ -172,7 +170,8 @@ pub fn identify(key: &Keypair, agent: String) -> identify::Behaviour {
     identify::Behaviour::new(
         identify::Config::new_with_signed_peer_record(names::IDENTIFY.to_owned(), key)
             .with_agent_version(agent)
-            .with_cache_size(IDENTIFY_PEERS_MAX)
+            // What peers say is ours to judge: identify would dial every address of it, loopback ones too.
+            .with_cache_size(0)
             .with_push_listen_addr_updates(true),
     )
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
-use tests::{Node, healthy, items, text, until};
+use tests::{Node, Running, healthy, items, text, until};
 
 use crate::{PATIENCE, Place, admit, asked_by, mesh_of, moved};
 
@@ -11,7 +11,7 @@ use crate::{PATIENCE, Place, admit, asked_by, mesh_of, moved};
 fn a_second_machine_finds_the_first_and_asks_to_join() -> anyhow::Result<()> {
     let Some(place) = Place::of(2)? else { return Ok(()) };
     let first = place.up(0, &[])?;
-    let second = place.up(1, &[])?;
+    let second = place.up(1, &["-v"])?;
     let own = mesh_of(&second)?.context("a mesh of its own at once")?;
     admit(&first, &second, 2)?;
 
@@ -23,6 +23,8 @@ fn a_second_machine_finds_the_first_and_asks_to_join() -> anyhow::Result<()> {
     assert_eq!(inside("mesh")?, [mesh_of(&first)?.context("no mesh")?]);
     assert_eq!(inside("old")?, [own]);
     second.run(&["run", "--example", "primes", "--", "1000"])?.exited(0)?;
+    // Both listen everywhere on the same port, also on loopback, where each would only meet itself.
+    ensure!(!second.log()?.contains("Unexpected peer ID"), "it dialled itself:\n{}", second.log()?);
     Ok(())
 }
 
@@ -137,4 +139,21 @@ fn a_machine_that_waits_for_a_name_joins_the_mesh_of_that_name() -> anyhow::Resu
     let founder = place.up(0, &["--auto-approve"])?;
     moved(&waiting, &mesh_of(&founder)?.context("no mesh")?)?;
     healthy(&founder, 2)
+}
+
+#[test]
+fn a_machine_that_waits_without_anybody_to_ask_ends_when_it_is_refused() -> anyhow::Result<()> {
+    let Some(place) = Place::of(2)? else { return Ok(()) };
+    let founder = place.up(0, &[])?;
+    let home = place.home(1);
+    let mut command = place.host(1)?.weft(&place.weft).command(&["up", "--join", "home"]);
+    command.arg("--no-input").arg("--data-dir").arg(&home);
+    let waiting = Running::start(&mut command)?;
+    let peer = until("somebody who asks", PATIENCE, || {
+        let listed = founder.ask(&["node", "list", "--pending"])?;
+        Ok(items(&listed).next().map(|item| text(item, "/peer").map(str::to_owned)))
+    })??;
+    founder.run(&["node", "reject", &peer, "--yes"])?.exited(0)?;
+    waiting.end()?.exited(6)?;
+    Ok(())
 }

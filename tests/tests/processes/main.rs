@@ -4,6 +4,7 @@ mod books;
 mod commands;
 mod crashes;
 mod guests;
+mod joining;
 mod mesh;
 mod mistakes;
 mod owners;

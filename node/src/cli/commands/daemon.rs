@@ -103,7 +103,8 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
     let (keys, keys_are_new) = home.keys_or_new()?;
     logging::begin(&config, context.screen.verbosity())?;
     let watched = io::stderr().is_terminal() && !context.globals().quiet;
-    let options = UpOptions { home, lock, keys, keys_are_new, watched, config };
+    let ends_if_refused = context.globals().no_input && config.join.is_some();
+    let options = UpOptions { home, lock, keys, keys_are_new, ends_if_refused, watched, config };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| CliError::internal(format!("the runtime did not start: {error}")))?;

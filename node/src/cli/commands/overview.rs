@@ -30,19 +30,31 @@ pub async fn status(context: &Context) -> Result<Exit, CliError> {
     if status.admission == Admission::Approved
         && let Ok(list) = all_nodes(&mut client).await
     {
-        for node in list.items.iter().filter(|node| node.admission == Admission::Pending) {
-            let name = printable(&node.name);
-            text.push_str(&format!(
-                "\n  ◇ {name} (…{}) asks to join.\n    approve:  weft node approve {name}        reject:  weft node \
-                 reject {name}\n",
-                node.peer.short()
-            ));
-        }
+        text.push_str(&who_asks(&mut client, &status, &list).await);
         text.push('\n');
         text.push_str(&nodes::table(context, &list).render(!context.globals().no_header));
     }
     context.screen.text(&text)?;
     Ok(Exit::SUCCESS)
+}
+
+/// Who asks to join, in the words that the node in the foreground uses.
+async fn who_asks(client: &mut Client, status: &Status, nodes: &List<Node>) -> String {
+    let pending: Vec<_> =
+        nodes.items.iter().filter(|node| node.admission == Admission::Pending).collect();
+    if pending.is_empty() {
+        return String::new();
+    }
+    let peers: Option<List<Peer>> = client.get("/api/v1/peers").await.ok();
+    let mut text = "\n".to_owned();
+    for node in pending {
+        let peers = peers.as_ref().map(|peers| peers.items.as_slice()).unwrap_or_default();
+        let peer = peers.iter().find(|peer| peer.peer == node.peer);
+        let mesh = status.mesh_name.as_deref().unwrap_or_default();
+        let address = peer.map(|peer| peer.address.as_str());
+        text.push_str(&crate::app::asks_to_join(&node.name, address, mesh));
+    }
+    text
 }
 
 /// All nodes of the mesh.
