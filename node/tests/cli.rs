@@ -80,6 +80,22 @@ impl Said {
         self
     }
 
+    /// The same for a program that asked for documents: one, on standard output, and no word beside it.
+    #[track_caller]
+    fn is_error_document(&self, code: i32, error: &str) {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        assert!(!self.stderr.contains("Error:"), "{}", self.stderr);
+        let document: Value = serde_json::from_str(&self.stdout).unwrap();
+        for (field, value) in [("apiVersion", "weft/v1"), ("kind", "Error"), ("code", error)] {
+            assert_eq!(document.get(field).unwrap(), value, "{document}");
+        }
+        assert_eq!(document.get("exit").unwrap(), code, "{document}");
+        for field in ["title", "detail", "help"] {
+            let said = document.get(field).and_then(Value::as_str).unwrap();
+            assert!(!said.is_empty(), "{field}: {document}");
+        }
+    }
+
     #[track_caller]
     fn says(&self, text: &str) {
         assert!(self.stderr.contains(text), "{}", self.stderr);
@@ -124,7 +140,52 @@ fn without_a_node_every_question_is_answered_alike() {
     ] {
         let args: Vec<_> = line.split(' ').collect();
         person.weft(&args).is_error(5, "daemon-unreachable").says("no node answers");
-        person.weft(&[args.as_slice(), &["-o", "json"]].concat()).is_error(5, "daemon-unreachable");
+        person
+            .weft(&[args.as_slice(), &["-o", "json"]].concat())
+            .is_error_document(5, "daemon-unreachable");
+    }
+}
+
+/// Whatever goes wrong, a program that asked for a document gets one, and the exit code is the same.
+#[test]
+fn an_error_is_one_document_for_programs() {
+    let person = Person::new();
+    person.file("text.wasm", "not a module");
+    person.file("config/config.toml", "nonsense = 1\n");
+    person.file("file", "");
+    for (line, code, error) in [
+        ("nonsense", 2, "usage"),
+        ("job", 2, "usage"),
+        ("run", 2, "usage"),
+        ("status --nonsense", 2, "usage"),
+        ("up --slots many", 2, "usage"),
+        ("completions nosuchshell", 2, "usage"),
+        ("status --api nonsense", 2, "usage"),
+        ("explain nonsense", 1, "not-found"),
+        ("run --example nonsense", 1, "not-found"),
+        ("run none.wasm", 1, "file-unreadable"),
+        ("run text.wasm", 1, "module-invalid"),
+        ("exec text.wasm", 1, "module-invalid"),
+        ("map text.wasm --in none* --out d", 1, "module-invalid"),
+        ("receipt verify none.json", 1, "file-unreadable"),
+        ("receipt verify file", 1, "file-unreadable"),
+        ("config check --data-dir config", 1, "config-invalid"),
+        ("config get nonsense", 1, "config-invalid"),
+        ("config set roles boss", 1, "config-invalid"),
+        ("up --data-dir config", 1, "config-invalid"),
+        ("up --data-dir file", 1, "data-dir-unusable"),
+        ("init --data-dir file", 1, "data-dir-unusable"),
+        ("job explain 00000000000000000000000000000000", 5, "daemon-unreachable"),
+        ("down --api http://127.0.0.1:1", 5, "daemon-unreachable"),
+    ] {
+        let args: Vec<_> = line.split(' ').collect();
+        person.weft(&[args.as_slice(), &["-o", "json"]].concat()).is_error_document(code, error);
+        person.weft(&[&["--output=json"], args.as_slice()].concat()).is_error_document(code, error);
+        let lines = person.weft(&[args.as_slice(), &["-o", "jsonl"]].concat());
+        assert_eq!(lines.stdout.lines().count(), 1, "{line}: {}", lines.stdout);
+        lines.is_error_document(code, error);
+        let said = person.weft(&args);
+        assert_eq!((said.code, said.stdout.as_str()), (code, ""), "{line}: {}", said.stderr);
     }
 }
 
@@ -172,6 +233,31 @@ fn help_and_version_are_no_errors() {
     assert_eq!((&version["apiVersion"], &version["kind"]), (&"weft/v1".into(), &"Version".into()));
 }
 
+/// Also what is usually text.
+#[test]
+fn everything_is_one_document_for_programs() {
+    let person = Person::new();
+    for (line, kind) in [
+        ("completions zsh", "Completions"),
+        ("exit-codes", "ExitCodeList"),
+        ("man", "ManualPages"),
+        ("man pages", "ManualPages"),
+        ("explain", "ExplanationList"),
+        ("explain WD-014", "Explanation"),
+        ("version", "Version"),
+        ("config path", "Paths"),
+        ("config get roles", "Setting"),
+        ("config check", "Action"),
+    ] {
+        let args: Vec<_> = line.split(' ').collect();
+        let document = person.weft(&[args.as_slice(), &["-o", "json"]].concat()).document();
+        assert_eq!(document.get("kind").unwrap(), kind, "{line}");
+    }
+    let codes = person.weft(&["exit-codes", "-o", "name"]);
+    assert!(codes.stdout.lines().any(|code| code == "124"), "{}", codes.stdout);
+    assert!(person.path("pages/weft-job-explain.1").exists());
+}
+
 /// Every page of help, against the file that was reviewed. `BLESS=1` writes it anew.
 #[test]
 fn the_help_is_the_one_that_was_reviewed() {
@@ -185,6 +271,7 @@ fn the_help_is_the_one_that_was_reviewed() {
         "status",
         "join",
         "leave",
+        "doctor",
         "run",
         "map",
         "exec",
@@ -220,6 +307,7 @@ fn the_help_is_the_one_that_was_reviewed() {
         "config check",
         "explain",
         "completions",
+        "man",
         "version",
         "exit-codes",
     ] {
@@ -415,6 +503,15 @@ fn an_error_code_is_explained() {
         said.stdout
     );
     assert_eq!(person.weft(&["explain", "trap", "-o", "json"]).document()["exit_code"], 134);
+    let both = person.weft(&["explain", "timeout", "-o", "json"]).document();
+    assert_eq!((&both["met"], &both["also"][0]["met"]), (&"error".into(), &"end".into()));
+    let all = person.weft(&["explain", "-o", "json"]).document();
+    assert_eq!(all["kind"], "ExplanationList");
+    let names = person.weft(&["explain", "-o", "name"]);
+    assert_eq!(names.stdout.lines().count(), all["items"].as_array().unwrap().len());
+    for code in names.stdout.lines() {
+        assert_eq!(person.weft(&["explain", code]).code, 0, "{code}");
+    }
     person.weft(&["explain", "daemon-unreachabel"]).is_error(1, "not-found").says("did you mean");
 }
 

@@ -63,6 +63,22 @@ pub enum Interruption {
 }
 
 impl Outcome {
+    /// One of each that has a reason of its own, but for success.
+    pub const FAILURES: [Self; 12] = [
+        Self::Exit(1),
+        Self::Trap(Trap::Unreachable),
+        Self::OutOfFuel,
+        Self::OutputTooLarge,
+        Self::DepthExceeded,
+        Self::Refused,
+        Self::Indeterminate(Interruption::Timeout),
+        Self::Indeterminate(Interruption::RunnerCrashed),
+        Self::Indeterminate(Interruption::HostResources),
+        Self::Indeterminate(Interruption::InputMissing),
+        Self::Indeterminate(Interruption::CompileBudget),
+        Self::Indeterminate(Interruption::Withdrawn),
+    ];
+
     /// Whether the task did what it was meant to do.
     #[must_use]
     pub const fn is_success(self) -> bool {

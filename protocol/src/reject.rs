@@ -5,13 +5,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $code:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $code:literal;)*) => {
         /// Why something was refused. Numbers and codes never change; the table is in `docs/protocol.md`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(into = "u16", try_from = "u16")]
         #[repr(u16)]
         pub enum RejectReason {
-            $($(#[$doc])* $name = $number,)*
+            $($(#[doc = $doc])+ $name = $number,)*
         }
 
         impl RejectReason {
@@ -22,6 +22,12 @@ macro_rules! reasons {
             #[must_use]
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
+            }
+
+            /// What it means, for people: sentences.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+).trim_ascii(),)* }
             }
         }
 

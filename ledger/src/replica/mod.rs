@@ -23,6 +23,7 @@ mod config;
 mod consensus;
 mod directory;
 mod disk;
+mod examine;
 mod fault;
 mod flush;
 mod leadership;
@@ -45,6 +46,7 @@ pub use consensus::{
     ProposeError,
 };
 pub use directory::OpenError;
+pub use examine::{ExamineError, Examined, examine};
 pub use fault::Fatal;
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryConsensus;

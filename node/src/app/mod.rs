@@ -3,6 +3,7 @@
 mod adverts;
 mod enroll;
 mod error;
+mod hangup;
 mod host;
 mod inbound;
 mod life;

@@ -21,6 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     AppError,
     enroll::Patience,
+    hangup,
     inbound::Router,
     life::{self, Life, Mine, Order},
     listen::{listen, parse_all},
@@ -85,6 +86,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     };
     tasks.spawn(router.run(inbound));
     tasks.spawn(remember_peers(base.clone()));
+    tasks.spawn(hangup::outlive(stop.clone()));
 
     let mut life = life;
     if let Some((mesh, membership)) = mesh_at_start(&options)? {

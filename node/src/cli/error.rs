@@ -3,6 +3,7 @@
 use std::{error::Error, io, path::Path};
 
 use portal_api::{ErrorCode, Problem};
+use serde_json::{Map, Value};
 
 use super::exit::Exit;
 use crate::{
@@ -55,10 +56,57 @@ impl CliError {
         self.problem.code
     }
 
+    /// What exactly.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.problem.detail
+    }
+
+    /// For `not-ready`: what was looked at.
+    #[must_use]
+    pub fn checks(&self) -> &[portal_api::views::Check] {
+        &self.problem.extras.checks
+    }
+
     /// What the shell sees.
     #[must_use]
     pub fn exit(&self) -> Exit {
         Exit(self.problem.code.exit_code())
+    }
+
+    /// What programs get that asked with `-o json`: the problem document of the API (`docs/api.md`, "Errors"), with the
+    /// exit code, and with the ways out that fit best.
+    #[must_use]
+    pub fn document(&self) -> Map<String, Value> {
+        let Ok(Value::Object(mut document)) = serde_json::to_value(&self.problem) else {
+            return Map::new();
+        };
+        if self.problem.code.status().is_none() {
+            document.remove("status");
+        }
+        if !self.help.is_empty() {
+            document.insert("help".to_owned(), self.help.join("\n").into());
+        }
+        document.insert("exit".to_owned(), self.exit().0.into());
+        document
+    }
+
+    /// A command line that was not understood.
+    #[must_use]
+    pub fn usage(error: &clap::Error) -> Self {
+        use clap::error::ErrorKind;
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            return Self::new(ErrorCode::Usage, "a command is missing")
+                .help("`weft help` lists all commands");
+        }
+        let text = error.render().to_string();
+        let mut parts = text.split("\n\n").map(str::trim);
+        let said = parts.next().unwrap_or_default();
+        let mut usage = Self::new(ErrorCode::Usage, said.strip_prefix("error: ").unwrap_or(said));
+        for part in parts.filter(|part| !part.is_empty() && !part.starts_with("For more info")) {
+            usage = usage.help(part.strip_prefix("tip: ").unwrap_or(part));
+        }
+        usage
     }
 
     /// What is printed on standard error.
@@ -217,6 +265,27 @@ mod tests {
             "Error: not-found\n\n  × there is no job `abc`\n    candidate: abcd0123\n  help: Lists show what there is: \
              `weft job list`, `weft node list`, `weft receipt list`.\n  more: weft explain not-found\n"
         );
+    }
+
+    #[test]
+    fn a_program_gets_the_same_in_one_document() {
+        let error = CliError::new(ErrorCode::FileUnreadable, "m.wasm: no such file").help("look");
+        let document = Value::Object(error.document());
+        for (field, value) in [
+            ("/apiVersion", "weft/v1"),
+            ("/kind", "Error"),
+            ("/code", "file-unreadable"),
+            ("/title", "A file cannot be read"),
+            ("/detail", "m.wasm: no such file"),
+            ("/help", "look"),
+        ] {
+            assert_eq!(document.pointer(field), Some(&value.into()), "{field}");
+        }
+        assert_eq!(document["exit"], 1);
+        assert_eq!(document.get("status"), None);
+        let general = CliError::new(ErrorCode::NotFound, "x").document();
+        assert_eq!(general["help"], ErrorCode::NotFound.help());
+        assert_eq!(general["status"], 404);
     }
 
     #[test]

@@ -11,6 +11,8 @@ impl Exit {
     pub const SUCCESS: Self = Self(0);
     /// The job ran and failed.
     pub const JOB_FAILED: Self = Self(3);
+    /// `weft doctor` found problems.
+    pub const UNHEALTHY: Self = Self(8);
 
     /// The code of a program: those above 255 do not fit and become 255, so that a failure stays one.
     #[must_use]
@@ -37,7 +39,7 @@ What the exit codes mean:
     5  no node is running here, or its API cannot be reached
     6  not permitted: this node is not approved, or the token is missing
     7  not enough credits
-    8  the node is not ready
+    8  the node is not ready, or `weft doctor` found problems
     9  conflict: it exists already, or is not in a state where this is possible
   124  --timeout was reached; a job that was accepted goes on
   130  interrupted before the job was accepted; after that Ctrl-C only stops watching, with 0

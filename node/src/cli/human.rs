@@ -48,6 +48,28 @@ pub fn seconds(seconds: f64) -> String {
     Duration::try_from_secs_f64(seconds).map(duration).unwrap_or_default()
 }
 
+/// Columns of a text that is read in lines.
+const COLUMNS: usize = 100;
+
+/// A text in lines, each with something before it.
+#[must_use]
+pub fn wrapped(text: &str, before: &str) -> String {
+    let mut lines = String::new();
+    let mut line = before.to_owned();
+    for word in text.split_whitespace() {
+        let is_first = line.len() == before.len();
+        if !is_first && line.chars().count().saturating_add(word.chars().count()) >= COLUMNS {
+            lines.push_str(&line);
+            lines.push('\n');
+            line = before.to_owned();
+        } else if !is_first {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines + &line
+}
+
 /// A number with thin gaps between thousands: `18 204`.
 #[must_use]
 pub fn count(number: u64) -> String {

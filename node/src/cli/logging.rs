@@ -35,7 +35,11 @@ pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
         CliError::new(ErrorCode::ConfigInvalid, format!("the log level `{filter}`: {error}"))
             .help("levels: error, warn, info, debug, trace")
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A log that nobody reads any more is no reason to panic.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .log_internal_errors(false);
     let begun = match config.log_format {
         LogFormat::Text => builder.with_ansi(terminal).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

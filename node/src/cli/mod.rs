@@ -6,13 +6,15 @@
 //!
 //! # Invariants
 //!
-//! 1. With `-o json` standard output holds exactly one document, or nothing if the command failed.
+//! 1. With `-o json` standard output holds exactly one document: the result, or the error if there is none.
 //! 2. The exit code is one of [`exit::HELP`].
 //! 3. Nothing is submitted before everything that can be known here has been checked.
 
 pub mod args;
+mod bug;
 pub mod client;
 mod clock;
+pub mod codes;
 pub mod commands;
 pub mod context;
 pub mod error;
@@ -33,30 +35,48 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::{
     args::{Cli, Command},
-    commands::{about, config, credits, daemon, jobs, joining, local, nodes, overview, receipts},
+    commands::{
+        about, config, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
+        receipts,
+    },
     context::Context,
     error::CliError,
     exit::Exit,
+    screen::Screen,
     work::{exec, map, run},
 };
 
 /// Runs the command line `args`, whose first item is the name of the program, and says what the shell sees.
+///
+/// Never panics: a bug that is caught is an error like others, with a file for the report.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    bug::watch();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are errors to the parser, but not to anybody else. Nobody to tell if this fails.
-            let _ = error.print();
-            return Exit(u8::try_from(error.exit_code()).unwrap_or(2)).into();
-        }
+        Err(error) => return misunderstood(&error, &args),
     };
     let context = Context::new(cli.globals);
-    let exit = perform(&context, cli.command).unwrap_or_else(|error| {
+    let exit = bug::caught(|| perform(&context, cli.command)).unwrap_or_else(|error| {
         context.screen.error(&error);
         error.exit()
     });
     exit.into()
+}
+
+/// Help and version are errors to the parser, but not to anybody else.
+fn misunderstood(error: &clap::Error, args: &[OsString]) -> ExitCode {
+    match args::asked_format(args) {
+        Some(format) if error.exit_code() != 0 => {
+            Screen::of_format(format).error(&CliError::usage(error));
+        }
+        Some(_) | None => {
+            // Nobody to tell if this fails.
+            let _ = error.print();
+        }
+    }
+    Exit(u8::try_from(error.exit_code()).unwrap_or(2)).into()
 }
 
 fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
@@ -67,6 +87,7 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Status => ask(context, overview::status(context)),
         Command::Join(args) => ask(context, joining::join(context, &args)),
         Command::Leave(args) => block_on(joining::leave(context, &args)),
+        Command::Doctor(args) => ask(context, doctor::doctor(context, &args)),
         Command::Run(args) => block_on(run::run(context, *args)),
         Command::Map(args) => block_on(map::map(context, *args)),
         Command::Exec(args) => block_on(exec::exec(context, *args)),
@@ -80,8 +101,9 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Pause(args) => ask(context, local::pause(context, args)),
         Command::Resume => ask(context, local::resume(context)),
         Command::Config(command) => config::config(context, command),
-        Command::Explain { code } => about::explain(context, &code),
+        Command::Explain { code } => about::explain(context, code.as_deref()),
         Command::Completions { shell } => about::completions(context, shell),
+        Command::Man { dir } => man::man(context, dir.as_deref()),
         Command::Version => about::version(context),
         Command::ExitCodes => about::exit_codes(context),
     }

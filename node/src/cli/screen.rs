@@ -1,4 +1,7 @@
 //! Where everything is printed: results on standard output, everything else on standard error.
+//!
+//! An error is for people, on standard error. Where a program asked with `-o json` or `-o jsonl` it is the one document
+//! on standard output instead: a program that reads documents need not read sentences too.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -26,6 +29,19 @@ pub struct Screen {
 }
 
 impl Screen {
+    /// A screen for errors about a command line that was not understood.
+    #[must_use]
+    pub fn of_format(format: Format) -> Self {
+        Self {
+            format,
+            header: true,
+            quiet: false,
+            verbose: 0,
+            progress: Progress::None,
+            color: false,
+        }
+    }
+
     /// The screen that the flags ask for.
     #[must_use]
     pub fn new(globals: &Globals) -> Self {
@@ -155,6 +171,11 @@ impl Screen {
         }
     }
 
+    /// Why something did not work, where that is a part of a result; also with `-q`.
+    pub fn complaint(&self, line: &str) {
+        write_stderr(&format!("{line}\n"));
+    }
+
     /// Something that a person should know although it worked; also with `-q`.
     pub fn warn(&self, line: &str) {
         write_stderr(&format!("  {} {line}\n", self.paint("⚠", "33")));
@@ -165,8 +186,20 @@ impl Screen {
         self.news(&format!("  {} {line}", self.paint("✓", "32")));
     }
 
-    /// Prints an error.
+    /// Prints an error: for people on standard error, for programs as a document on standard output.
     pub fn error(&self, error: &CliError) {
+        let printed = match self.format {
+            Format::Json => pretty(&error.document()).and_then(|text| self.text(&text)),
+            Format::Jsonl => line(&error.document()).and_then(|text| self.text(&text)),
+            Format::Table | Format::Wide | Format::Name => return self.error_for_people(error),
+        };
+        if printed.is_err() {
+            // Standard output is what does not work.
+            self.error_for_people(error);
+        }
+    }
+
+    fn error_for_people(self, error: &CliError) {
         let text = error.render();
         match text.strip_prefix("Error:") {
             Some(rest) => write_stderr(&format!("{}{rest}", self.paint("Error:", "1;31"))),

@@ -149,6 +149,22 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// All of them, the most lasting first; without [`Self::Withheld`], of which there is one for each [`Cause`].
+    pub const ALL: [Self; 12] = [
+        Self::NotApproved,
+        Self::NotAWorker,
+        Self::OtherOwner,
+        Self::Isolation,
+        Self::Label,
+        Self::Memory,
+        Self::Offline,
+        Self::Draining,
+        Self::Syncing,
+        Self::TaskTooLarge,
+        Self::Overloaded,
+        Self::Busy,
+    ];
+
     /// The stable code.
     #[must_use]
     pub const fn code(self) -> &'static str {

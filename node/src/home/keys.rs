@@ -71,6 +71,18 @@ impl Home {
     }
 }
 
+/// Whether a text is a key, as [`Home::keys`] reads it. For those who look at a file without its secret.
+#[must_use]
+pub(crate) fn is_key(text: &str) -> bool {
+    from_pem(text).is_some()
+}
+
+/// The secret part of a key in hex, to search for it where it must not be.
+#[must_use]
+pub(crate) fn key_seed_hex(text: &str) -> Option<String> {
+    from_pem(text).map(|seed| Hash(seed).to_string())
+}
+
 fn key_or_new(path: &Path) -> Result<(SecretKey, bool), HomeError> {
     if let Some(key) = read_key(path)? {
         return Ok((key, false));

@@ -36,6 +36,7 @@ pub use dir::Home;
 pub use edit::edit;
 pub use error::{ConfigError, HomeError};
 pub use keys::Keys;
+pub(crate) use keys::{is_key, key_seed_hex};
 pub use lock::HomeLock;
 pub use petname::petname;
 pub(crate) use settings::nearest;

@@ -84,8 +84,17 @@ pub fn load(path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
         }
         Ok(_) => {}
     }
-    let file: File =
-        serde_json::from_slice(&fs::read(path).map_err(read)?).map_err(|_| damaged())?;
+    parse(&fs::read(path).map_err(read)?, path)
+}
+
+/// What such a file says; `path` is for the error.
+///
+/// # Errors
+///
+/// [`RememberError::Damaged`] if it is none.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
+    let damaged = || RememberError::Damaged { path: path.to_owned() };
+    let file: File = serde_json::from_slice(bytes).map_err(|_| damaged())?;
     if file.version != VERSION {
         return Err(damaged());
     }

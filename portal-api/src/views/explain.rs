@@ -34,6 +34,9 @@ pub struct Explain {
     pub obstacles: Vec<Obstacle>,
     /// The last decisions of the scheduler about this job, newest first: sentences.
     pub decisions: Vec<String>,
+    /// If no node could ever run a task because of its memory: what a task may ask for at most so that one can.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_fits_bytes: Option<u64>,
 }
 
 /// Why nodes cannot take a task.
@@ -65,6 +68,7 @@ impl From<&view::ExplainView> for Explain {
             nodes_total: explain.nodes_total,
             obstacles: explain.obstacles.iter().map(Obstacle::from).collect(),
             decisions: explain.decisions.clone(),
+            memory_fits_bytes: explain.memory_fits_bytes,
         }
     }
 }

@@ -15,6 +15,7 @@ mod client;
 mod documents;
 mod errors;
 mod fake;
+mod garbage;
 mod guards;
 mod pages;
 mod routes;

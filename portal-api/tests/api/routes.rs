@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Every route: method, path, and the kind of its document, if it answers with one.
-fn all() -> Vec<(Method, String, Option<&'static str>)> {
+pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
     let (job, node) = (samples::JOB, samples::finch());
     let hash = protocol::ids::Hash::of(samples::CONTENT);
     let receipt = samples::RECEIPT;

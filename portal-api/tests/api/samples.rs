@@ -155,6 +155,7 @@ pub(crate) fn explain() -> views::Explain {
             permanent: false,
         }],
         decisions: vec!["nothing offered: no free slot".to_owned()],
+        memory_fits_bytes: Some(128 << 20),
     })
 }
 

@@ -278,6 +278,8 @@ pub struct ExplainView {
     pub obstacles: Vec<Obstacle>,
     /// The last decisions of the scheduler about this job, newest first: sentences.
     pub decisions: Vec<String>,
+    /// If no node could ever run a task because of its memory: what a task may ask for at most, in bytes, so that one can.
+    pub memory_fits_bytes: Option<u64>,
 }
 
 /// Why nodes cannot take a task.

@@ -190,6 +190,7 @@ fn explain() -> ExplainView {
             permanent: true,
         }],
         decisions: vec!["waits: no node can take it".into()],
+        memory_fits_bytes: Some(1 << 30),
     }
 }
 

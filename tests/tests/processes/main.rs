@@ -1,8 +1,10 @@
 //! The binaries as a person or a script meets them: real nodes on loopback, real guests, real crashes.
 
+mod abuse;
 mod books;
 mod commands;
 mod crashes;
+mod doctor;
 mod guests;
 mod joining;
 mod mesh;

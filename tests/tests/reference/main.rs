@@ -9,6 +9,7 @@
     reason = "a test reports by failing, also in its functions"
 )]
 
+mod codes;
 mod source;
 mod tables;
 

@@ -8,13 +8,13 @@ mod mesh;
 mod node;
 mod work;
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use local::{DrainArgs, LimitsArgs, LimitsCommand, LimitsSetArgs, PauseArgs, WhichNode, YesNo};
 pub use mesh::{CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
-pub use node::{ConfigCommand, LogFormatArg, Mode, UpArgs};
+pub use node::{ConfigCommand, DoctorArgs, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
 
 use crate::home::quantity::parse_duration;
@@ -104,6 +104,33 @@ pub enum Format {
     Name,
 }
 
+/// The format for programs that a command line asks for, also if the rest of it is not understood.
+#[must_use]
+pub fn asked_format(args: &[OsString]) -> Option<Format> {
+    let args: Vec<_> = args.iter().skip(1).map(|arg| arg.to_string_lossy()).collect();
+    let mut asked = None;
+    let ours = args.iter().take_while(|arg| *arg != "--");
+    for (at, arg) in ours.enumerate() {
+        let next = || args.get(at.saturating_add(1)).map(|next| next.as_ref());
+        let value = match arg.strip_prefix("--") {
+            Some("json") => Some("json"),
+            Some("output") => next(),
+            Some(long) => long.strip_prefix("output="),
+            None => match arg.strip_prefix('-').and_then(|flags| flags.split_once('o')) {
+                Some((_, "")) => next(),
+                Some((_, value)) => Some(value.trim_start_matches('=')),
+                None => None,
+            },
+        };
+        asked = match value {
+            Some("json") => Some(Format::Json),
+            Some("jsonl") => Some(Format::Jsonl),
+            Some(_) | None => asked,
+        };
+    }
+    asked
+}
+
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorWhen {
@@ -143,6 +170,8 @@ pub enum Command {
     Join(JoinArgs),
     /// Leave the mesh and stop this node; what the mesh holds is kept
     Leave(LeaveArgs),
+    /// What keeps this node from being as useful as it could be, and the way out
+    Doctor(DoctorArgs),
 
     /// Run a program on the mesh
     Run(Box<RunArgs>),
@@ -179,16 +208,21 @@ pub enum Command {
     /// Settings: show, get, set, path, check
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// What an error code means, and the way out
+    /// What a code means, and the way out; without a code: all of them
     Explain {
-        /// The code, as printed after `Error:`
-        code: String,
+        /// The code, as printed after `Error:` or for a task that failed
+        code: Option<String>,
     },
     /// Print a script that completes weft's commands in a shell
     Completions {
         /// The shell
         #[arg(value_enum)]
         shell: clap_complete::Shell,
+    },
+    /// Print the manual page of weft, or write those of all commands
+    Man {
+        /// Write one page for each command into this directory
+        dir: Option<PathBuf>,
     },
     /// What this program is
     Version,
@@ -218,6 +252,27 @@ mod tests {
         ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.globals.json || cli.globals.output == Format::Json, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_format_is_known_also_if_nothing_else_is_understood() {
+        let asked =
+            |line: &str| asked_format(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        for line in [
+            "weft nonsense -o json",
+            "weft -ojson nonsense",
+            "weft -qo json",
+            "weft --output=json x",
+            "weft --output json",
+            "weft x --json",
+            "weft x -o=json",
+        ] {
+            assert_eq!(asked(line), Some(Format::Json), "{line}");
+        }
+        assert_eq!(asked("weft x -o jsonl"), Some(Format::Jsonl));
+        for line in ["weft", "weft run m.wasm -- -o json", "weft -o table", "weft -o"] {
+            assert_eq!(asked(line), None, "{line}");
         }
     }
 

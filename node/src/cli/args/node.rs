@@ -1,5 +1,7 @@
 //! This machine's node.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::home::{LogFormat, mode_roles};
@@ -46,6 +48,17 @@ pub struct UpArgs {
     /// Set in the process that `-d` starts.
     #[arg(long, hide = true)]
     pub detached: bool,
+}
+
+/// `weft doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// Mend what can be mended at once without harm: permissions of keys, files that were left behind
+    #[arg(long)]
+    pub fix: bool,
+    /// Write a tar file for whoever is asked for help: no keys, tokens, invites or names of files in it
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
 }
 
 /// The roles that a mode stands for.

@@ -3,139 +3,133 @@
 use clap::CommandFactory as _;
 use portal_api::{
     ErrorCode,
-    views::{Kind, Version},
+    views::{Kind, List, ListKind, Version},
 };
-use protocol::outcome::{Interruption, Outcome, Trap};
 use serde::Serialize;
 
 use crate::{
-    cli::{args::Cli, context::Context, error::CliError, exit, exit::Exit},
+    cli::{
+        args::Cli,
+        codes::{self, Explained},
+        context::Context,
+        error::CliError,
+        exit,
+        exit::Exit,
+        human,
+        table::Table,
+    },
     home::nearest,
 };
 
-/// What a code means, for programs.
+/// A code that is met in several places: the first, and the others beside it.
 #[derive(Debug, Serialize)]
-struct Explained {
-    code: String,
-    title: String,
-    help: String,
-    exit_code: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http_status: Option<u16>,
+struct Explanation {
+    #[serde(flatten)]
+    first: Explained,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<Explained>,
 }
 
-impl Kind for Explained {
-    const KIND: &'static str = "Explanation";
+impl Kind for Explanation {
+    const KIND: &'static str = Explained::KIND;
 }
 
-/// Why tasks fail: the outcome, what it means, and the way out.
-const TASK_REASONS: [(Outcome, &str, &str); 10] = [
-    (
-        Outcome::Exit(1),
-        "The program ended with a code other than 0",
-        "`weft job logs JOB` shows what it said.",
-    ),
-    (
-        Outcome::Trap(Trap::Unreachable),
-        "The program did what WebAssembly forbids, or it panicked",
-        "`weft job logs JOB` shows what it said. Try it on this machine with `weft exec`.",
-    ),
-    (
-        Outcome::OutOfFuel,
-        "The program used up its fuel",
-        "Give it more with `--fuel`, or split its input.",
-    ),
-    (
-        Outcome::OutputTooLarge,
-        "The program put out more than it may",
-        "Give it more with `--output-limit`.",
-    ),
-    (
-        Outcome::DepthExceeded,
-        "The program called itself too deeply",
-        "Look for a recursion without end.",
-    ),
-    (Outcome::Refused, "The module was not admitted", "Build it for `wasm32-wasip1` as a command."),
-    (
-        Outcome::Indeterminate(Interruption::Timeout),
-        "The program ran longer than it may",
-        "Give it more with `--task-timeout`, or split its input.",
-    ),
-    (
-        Outcome::Indeterminate(Interruption::RunnerCrashed),
-        "The process that ran the program died",
-        "It was tried again elsewhere. If it always ends so, please report the module.",
-    ),
-    (
-        Outcome::Indeterminate(Interruption::InputMissing),
-        "The module or an input could not be fetched",
-        "Keep the node running that submitted the job: it serves the inputs.",
-    ),
-    (
-        Outcome::Indeterminate(Interruption::CompileBudget),
-        "Compiling the module took too long",
-        "Make its functions smaller: a lower optimisation level, or less inlining.",
-    ),
-];
+impl ListKind for Explained {
+    const LIST_KIND: &'static str = "ExplanationList";
+}
 
 /// `weft explain`.
 ///
 /// # Errors
 ///
 /// `not-found` if there is no such code.
-pub fn explain(context: &Context, code: &str) -> Result<Exit, CliError> {
-    let explained = ErrorCode::by_code(code)
-        .map(of_error)
-        .or_else(|| of_task(code))
-        .ok_or_else(|| unknown(code))?;
+pub fn explain(context: &Context, code: Option<&str>) -> Result<Exit, CliError> {
+    let Some(code) = code else { return list_codes(context) };
+    let mut explained = codes::explained(code).into_iter();
+    let first = explained.next().ok_or_else(|| unknown(code))?;
     context.screen.document(
-        explained,
-        |explained| explained.code.clone(),
-        |explained| {
-            let status = explained
-                .http_status
-                .map(|status| format!(", HTTP status {status}"))
-                .unwrap_or_default();
-            format!(
-                "{}: {}\n\n  {}\n\n  exit code {}{status}\n",
-                explained.code, explained.title, explained.help, explained.exit_code
-            )
+        Explanation { first, also: explained.collect() },
+        |explanation| explanation.first.code.to_owned(),
+        |explanation| {
+            let parts = std::iter::once(&explanation.first).chain(&explanation.also);
+            parts.map(in_words).collect::<Vec<_>>().join("\n")
         },
     )?;
     Ok(Exit::SUCCESS)
 }
 
-fn of_error(code: ErrorCode) -> Explained {
-    Explained {
-        code: code.code().to_owned(),
-        title: code.title().to_owned(),
-        help: code.help().to_owned(),
-        exit_code: u32::from(code.exit_code()),
-        http_status: code.status().map(|status| status.as_u16()),
+fn in_words(explained: &Explained) -> String {
+    let mut numbers = Vec::new();
+    if let Some(code) = explained.exit_code {
+        numbers.push(format!("exit code {code}"));
     }
+    if let Some(status) = explained.http_status {
+        numbers.push(format!("HTTP status {status}"));
+    }
+    let numbers =
+        if numbers.is_empty() { String::new() } else { format!("  {}\n", numbers.join(", ")) };
+    format!(
+        "{}: {}\n\n{}\n  way out: {}\n{numbers}",
+        explained.code,
+        explained.title,
+        human::wrapped(explained.meaning, "  "),
+        human::wrapped(explained.help, "           ").trim()
+    )
 }
 
-fn of_task(code: &str) -> Option<Explained> {
-    let (outcome, title, help) =
-        TASK_REASONS.iter().find(|(outcome, _, _)| outcome.reason() == code)?;
-    Some(Explained {
-        code: code.to_owned(),
-        title: (*title).to_owned(),
-        help: (*help).to_owned(),
-        exit_code: outcome.exit_code(),
-        http_status: None,
-    })
+fn list_codes(context: &Context) -> Result<Exit, CliError> {
+    let items = codes::all().collect();
+    context.screen.list(
+        List::whole(items),
+        |list: &List<Explained>| list.items.as_slice(),
+        |explained| explained.code.to_owned(),
+        |list| {
+            let mut table = Table::new(&["CODE", "MET", "EXIT", "MEANING"]);
+            for it in &list.items {
+                table.row([
+                    it.code.to_owned(),
+                    it.met.name().to_owned(),
+                    it.exit_code.map(|code| code.to_string()).unwrap_or_default(),
+                    it.title.to_owned(),
+                ]);
+            }
+            table
+        },
+    )?;
+    Ok(Exit::SUCCESS)
 }
 
 fn unknown(code: &str) -> CliError {
-    let tasks = TASK_REASONS.iter().map(|(outcome, _, _)| outcome.reason());
-    let codes = ErrorCode::ALL.iter().map(|code| code.code()).chain(tasks);
-    let detail = match nearest(code, codes) {
+    let all: Vec<_> = codes::all().map(|explained| explained.code).collect();
+    let detail = match nearest(&code.to_ascii_lowercase(), all) {
         Some(near) => format!("there is no code `{code}`; did you mean `{near}`?"),
         None => format!("there is no code `{code}`"),
     };
-    CliError::new(ErrorCode::NotFound, detail)
-        .help("a code stands after `Error:`, such as daemon-unreachable")
+    CliError::new(ErrorCode::NotFound, detail).help(
+        "`weft explain` lists all codes; one stands after `Error:`, such as daemon-unreachable",
+    )
+}
+
+/// A script for a shell, for programs.
+#[derive(Debug, Serialize)]
+struct Completions {
+    shell: String,
+    script: String,
+}
+
+impl Kind for Completions {
+    const KIND: &'static str = "Completions";
+}
+
+/// An exit code, for programs.
+#[derive(Debug, Serialize)]
+struct ExitCode {
+    code: u8,
+    meaning: &'static str,
+}
+
+impl ListKind for ExitCode {
+    const LIST_KIND: &'static str = "ExitCodeList";
 }
 
 /// `weft completions`.
@@ -146,7 +140,13 @@ fn unknown(code: &str) -> CliError {
 pub fn completions(context: &Context, shell: clap_complete::Shell) -> Result<Exit, CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "weft", &mut script);
-    context.screen.bytes(&script)?;
+    if context.screen.is_for_people() {
+        context.screen.bytes(&script)?;
+        return Ok(Exit::SUCCESS);
+    }
+    let script = String::from_utf8_lossy(&script).into_owned();
+    let completions = Completions { shell: shell.to_string(), script };
+    context.screen.document(completions, |it| it.shell.clone(), |_| String::new())?;
     Ok(Exit::SUCCESS)
 }
 
@@ -175,26 +175,38 @@ pub fn version(context: &Context) -> Result<Exit, CliError> {
 ///
 /// If standard output cannot be written.
 pub fn exit_codes(context: &Context) -> Result<Exit, CliError> {
-    context.screen.text(&format!("{}\n", exit::HELP))?;
+    if context.screen.is_for_people() {
+        context.screen.text(&format!("{}\n", exit::HELP))?;
+        return Ok(Exit::SUCCESS);
+    }
+    let items = exit::HELP.lines().filter_map(|line| {
+        let (code, meaning) = line.trim().split_once("  ")?;
+        Some(ExitCode { code: code.parse().ok()?, meaning })
+    });
+    context.screen.list(
+        List::whole(items.collect()),
+        |list: &List<ExitCode>| list.items.as_slice(),
+        |it| it.code.to_string(),
+        |_| Table::new(&[]),
+    )?;
     Ok(Exit::SUCCESS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::codes::Met;
 
     #[test]
-    fn every_error_and_every_reason_is_explained() {
-        for code in ErrorCode::ALL {
-            assert!(!of_error(*code).help.is_empty());
-        }
-        for reason in
-            ["trap", "fuel-limit", "timeout", "output-too-large", "exit-nonzero", "runner-crashed"]
-        {
-            assert!(of_task(reason).is_some(), "{reason}");
-        }
+    fn a_code_that_is_misspelt_is_guessed() {
         assert!(
             unknown("daemon-unreachabel").render().contains("did you mean `daemon-unreachable`?")
         );
+    }
+
+    #[test]
+    fn a_word_with_two_meanings_has_both_explained() {
+        let met: Vec<_> = codes::explained("timeout").iter().map(|it| it.met).collect();
+        assert_eq!(met, [Met::Error, Met::End]);
     }
 }

@@ -11,8 +11,9 @@ use std::{
 
 use portal_api::{
     ErrorCode,
-    views::{Identity, ShuttingDown},
+    views::{Identity, Kind, ShuttingDown},
 };
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::show::fields;
@@ -29,6 +30,29 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOP_WITHIN: Duration = Duration::from_secs(90);
 /// What is shown of the log of a node that did not start, in bytes.
 const LOG_SHOWN_MAX: u64 = 16 * 1024;
+
+/// A node that is ready, for programs: what its line says.
+#[derive(Debug, Default, Serialize)]
+struct Ready {
+    peer: String,
+    p2p: String,
+    api: String,
+}
+
+impl Kind for Ready {
+    const KIND: &'static str = "Ready";
+}
+
+impl Ready {
+    /// Reads `ready peer=… p2p=… api=…`.
+    fn of(line: &str) -> Self {
+        let field = |name: &str| {
+            let found = line.split_whitespace().find_map(|word| word.strip_prefix(name));
+            found.unwrap_or_default().to_owned()
+        };
+        Self { peer: field("peer="), p2p: field("p2p="), api: field("api=") }
+    }
+}
 
 /// `weft init`.
 ///
@@ -211,7 +235,15 @@ async fn detach(context: &Context, home: &Home) -> Result<Exit, CliError> {
     };
     match tokio::time::timeout(within, ready).await {
         Ok(Some(line)) => {
-            context.screen.text(&format!("{line}\n"))?;
+            if context.screen.is_for_people() {
+                context.screen.text(&format!("{line}\n"))?;
+            } else {
+                context.screen.document(
+                    Ready::of(&line),
+                    |ready| ready.peer.clone(),
+                    |_| String::new(),
+                )?;
+            }
             context.screen.success(&format!(
                 "Running in the background. Its log: {}   stop it: weft down",
                 path.display()

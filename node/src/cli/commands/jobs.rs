@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde::Serialize;
 
-use super::show;
+use super::{show, why};
 use crate::{
     cli::{
         args::JobCommand,
@@ -61,8 +61,14 @@ pub async fn job(context: &Context, command: JobCommand) -> Result<Exit, CliErro
         JobCommand::Cancel { job } => cancel(context, &job).await,
         JobCommand::Explain { job } => {
             let path = format!("/api/v1/jobs/{}/explain", encode(&job));
-            let explain: Explain = context.client()?.get(&path).await?;
-            context.screen.document(explain, |explain| explain.job.to_string(), show::explain)?;
+            let mut client = context.client()?;
+            let explain: Explain = client.get(&path).await?;
+            if !context.screen.is_for_people() {
+                context.screen.document(explain, |it| it.job.to_string(), |_| String::new())?;
+                return Ok(Exit::SUCCESS);
+            }
+            let job: Job = client.get(&format!("/api/v1/jobs/{}", explain.job)).await?;
+            context.screen.text(&why::words(&explain, &job))?;
             Ok(Exit::SUCCESS)
         }
     }

@@ -2,7 +2,7 @@
 
 use portal_api::{
     rfc3339,
-    views::{Explain, Job, List, Plan, Task},
+    views::{Job, List, Plan, Task},
 };
 
 use crate::cli::{
@@ -136,41 +136,6 @@ pub fn tasks(context: &Context, tasks: &[Task]) -> Table {
         ]);
     }
     table
-}
-
-/// Why a job is where it is.
-#[must_use]
-pub fn explain(explain: &Explain) -> String {
-    if explain.state.is_terminal() {
-        let reasons = if explain.decisions.is_empty() {
-            String::new()
-        } else {
-            format!(": {}", explain.decisions.join(", "))
-        };
-        return format!("{}{reasons}\n", explain.state.name());
-    }
-    let mut text = format!(
-        "{} · {} waiting, {} running · {} of {} nodes can take a task now\n",
-        explain.state.name(),
-        explain.waiting,
-        explain.running,
-        explain.nodes_able,
-        explain.nodes_total
-    );
-    if explain.waiting > 0 {
-        text.push_str(&format!(
-            "nothing was handed out for {}\n",
-            human::seconds(explain.waiting_seconds)
-        ));
-    }
-    let details = obstacles(&explain.obstacles)
-        .into_iter()
-        .chain(explain.decisions.iter().map(|it| format!("  {it}")));
-    for line in details {
-        text.push_str(&printable(&line));
-        text.push('\n');
-    }
-    text
 }
 
 /// How long ago something was: `4m 12s ago`.

@@ -132,12 +132,12 @@ pub fn tell_map(context: &Context, job: &Job, collected: &Collected, out: &str) 
     screen.news(&format!("    details: weft job show {}{failed}", job.id));
 }
 
-/// Tells people which tasks failed, and the last that they said.
+/// Tells people which tasks failed, and the last that they said. Why a task failed is an error: `-q` does not hide it.
 pub fn tell_failures(context: &Context, failures: &[Failure]) {
     for failure in failures {
-        context.screen.news(&format!("    {}: {}", failure.name, failure.reason));
+        context.screen.complaint(&format!("    {}: {}", failure.name, failure.reason));
         for line in failure.stderr.lines().rev().take(3).collect::<Vec<_>>().iter().rev() {
-            context.screen.news(&format!("      | {line}"));
+            context.screen.complaint(&format!("      | {line}"));
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{
     ids::{JobId, NodeId, TaskIndex},
     time::Timestamp,
+    units::Pages,
     wire::{
         availability::{Advice, Availability},
         view::{Condition, ExplainView, JobState, Liveness, Obstacle, TaskState},
@@ -168,6 +169,7 @@ impl Dispatch {
             nodes_total: u32::try_from(candidates.len()).unwrap_or(u32::MAX),
             obstacles,
             decisions: job.decisions.iter().cloned().collect(),
+            memory_fits_bytes: memory_that_fits(&job.needs, &candidates),
         })
     }
 
@@ -180,6 +182,19 @@ impl Dispatch {
         };
         self.workers.iter().map(candidate).collect()
     }
+}
+
+/// If no worker could ever run a job because of its memory: the most that a task may ask for so that one can, in bytes.
+fn memory_that_fits(needs: &Needs, candidates: &[Candidate]) -> Option<u64> {
+    let possible = |needs: &Needs, worker: &Candidate| {
+        scheduler::obstacle(needs, worker).is_none_or(|obstacle| !obstacle.is_permanent())
+    };
+    if candidates.iter().any(|worker| possible(needs, worker)) {
+        return None;
+    }
+    let least = Needs { memory: Pages(1), ..needs.clone() };
+    let able = candidates.iter().filter(|worker| possible(&least, worker));
+    able.map(|worker| worker.memory_bytes).max()
 }
 
 /// How many can, and why the others cannot.

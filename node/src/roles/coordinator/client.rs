@@ -22,7 +22,7 @@ use protocol::{
 use tokio::sync::oneshot;
 
 use super::{Coordinator, actor::Request};
-use crate::core::scheduler::Needs;
+use crate::core::scheduler::{Needs, Obstacle};
 
 /// How long a watcher waits at most. Shorter than a request's time.
 const WATCH_MAX: Duration = Duration::from_secs(15);
@@ -96,7 +96,14 @@ impl Coordinator {
                     .iter()
                     .map(|obstacle| format!("{} nodes: {}", obstacle.nodes, obstacle.detail))
                     .collect();
-                Err(ClientResponse::rejected(RejectReason::NotPlaceable, reasons.join("; ")))
+                let isolation = Obstacle::Isolation.code();
+                let is_all = obstacles.iter().all(|obstacle| obstacle.code == isolation);
+                let reason = if is_all && !obstacles.is_empty() {
+                    RejectReason::IsolationUnavailable
+                } else {
+                    RejectReason::NotPlaceable
+                };
+                Err(ClientResponse::rejected(reason, reasons.join("; ")))
             }
         }
     }

@@ -223,6 +223,7 @@ impl Coordinator {
             nodes_total: 0,
             obstacles: Vec::new(),
             decisions: view.reason.into_iter().collect(),
+            memory_fits_bytes: None,
         }))
     }
 
