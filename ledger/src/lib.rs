@@ -13,6 +13,7 @@
 
 pub mod checkpoint;
 pub mod command;
+pub mod membership;
 pub mod proof;
 pub mod records;
 pub mod state;

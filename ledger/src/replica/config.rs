@@ -37,6 +37,9 @@ pub struct ReplicaConfig {
     pub node: NodeId,
     /// Sixteen random bytes, used only if the directory is new: they tell a directory from one that replaced it.
     pub incarnation: [u8; 16],
+    /// Grows when the group is founded anew after the loss of its majority. Members of different epochs do not
+    /// listen to each other. Default 0.
+    pub epoch: u32,
     /// Default: [`Timers::Lan`].
     pub timers: Timers,
     /// Entries after which a snapshot is made and the log shortened. Default 10,000: fewer makes restarts and
@@ -60,6 +63,7 @@ impl ReplicaConfig {
             mesh,
             node,
             incarnation,
+            epoch: 0,
             timers: Timers::default(),
             snapshot_entries: 10_000,
             kept_entries: 2_000,
@@ -67,6 +71,12 @@ impl ReplicaConfig {
             apply_wait: Duration::from_secs(10),
             events_max: 4_096,
         }
+    }
+
+    /// How long entries may be on their way to a member before they are sent again.
+    pub(crate) fn append_wait(&self) -> Duration {
+        let (_, _, election_timeout_max) = self.timers.millis();
+        Duration::from_millis(election_timeout_max)
     }
 
     /// The same for openraft.

@@ -62,6 +62,14 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It knows less than it promised to the other members: it was rolled back, or a part of it was lost.
+    #[error("the ledger in {} is older than what it promised to the other coordinators ({what}): it must not vote again. Keep the directory, and join the mesh again with a new one", .dir.display())]
+    RolledBack {
+        /// The directory.
+        dir: PathBuf,
+        /// What is missing.
+        what: &'static str,
+    },
     /// The database does not open.
     #[error("the ledger in {} does not open: keep the directory, and restore a backup or join the mesh again", .dir.display())]
     Database {
@@ -118,6 +126,11 @@ impl Directory {
     /// Where snapshots lie.
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.join("snapshots")
+    }
+
+    /// Where promises to the other members are written.
+    pub(crate) fn promise(&self) -> PathBuf {
+        self.dir.join("promise")
     }
 
     fn format(&self) -> PathBuf {

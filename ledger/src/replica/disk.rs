@@ -98,6 +98,13 @@ impl Canonical for VoteRecord {
     const BYTES_MAX: usize = 17;
 }
 
+impl VoteRecord {
+    /// Whose vote it is.
+    pub(crate) fn node(&self) -> u64 {
+        self.node
+    }
+}
+
 impl From<&Vote> for VoteRecord {
     fn from(vote: &Vote) -> Self {
         Self {
@@ -119,7 +126,7 @@ impl From<VoteRecord> for Vote {
 }
 
 /// Who is in the group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MembershipRecord {
     /// One set of voters, or two while it changes from one to the other.
     voters: Vec<Vec<u64>>,
@@ -202,6 +209,17 @@ pub(crate) struct IdentityRecord {
 
 impl Canonical for IdentityRecord {
     const BYTES_MAX: usize = 88;
+}
+
+/// Members that a replica was told of before it had a membership of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SponsorsRecord {
+    pub(crate) members: Vec<(u64, Member)>,
+}
+
+impl Canonical for SponsorsRecord {
+    /// Room for 200 members.
+    const BYTES_MAX: usize = 16 * 1024;
 }
 
 /// What an entry of the log begins with.

@@ -3,21 +3,27 @@
 use std::{
     sync::{
         Arc,
-        mpsc::{self, Receiver, SyncSender},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use openraft::storage::IOFlushed;
 
 use super::{
     raft::Types,
-    store::{Database, StoreError},
+    store::{Database, StoreError, Written},
 };
 
 /// Writes that wait for the disk. When as many wait, the next one blocks, and with it the log: the disk is then
 /// what the group waits for anyway.
 const WAITING_MAX: usize = 1_024;
+
+/// After so many entries, or so many syncs, or so long without one, it is promised that they are durable.
+const PROMISE_ENTRIES: u64 = 1_000;
+const PROMISE_SYNCS: u32 = 64;
+const PROMISE_IDLE: Duration = Duration::from_secs(1);
 
 /// A thread that syncs, and reports writes as durable in the order in which they were made.
 ///
@@ -70,13 +76,50 @@ impl Drop for Flusher {
 }
 
 fn run(database: &Database, waiting: &Receiver<IOFlushed<Types>>) {
-    while let Ok(first) = waiting.recv() {
+    let mut durable = Written::default();
+    let mut syncs = 0_u32;
+    loop {
+        let first = match waiting.recv_timeout(PROMISE_IDLE) {
+            Ok(first) => first,
+            Err(ended) => {
+                if syncs > 0 {
+                    promise(database, durable);
+                    syncs = 0;
+                }
+                match ended {
+                    RecvTimeoutError::Timeout => continue,
+                    RecvTimeoutError::Disconnected => return,
+                }
+            }
+        };
         // Taken before the sync: what is written from here on may not be covered by it.
         let served: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
+        let written = database.written();
         let synced = database.sync();
         for done in served {
             done.io_completed(synced.as_ref().copied().map_err(as_io_error));
         }
+        if synced.is_err() {
+            continue;
+        }
+        (durable, syncs) = (written, syncs.saturating_add(1));
+        if syncs >= PROMISE_SYNCS || is_far(database, durable) {
+            promise(database, durable);
+            syncs = 0;
+        }
+    }
+}
+
+/// Whether many entries are durable beyond those that were promised.
+fn is_far(database: &Database, durable: Written) -> bool {
+    let promised = database.promised().and_then(|promised| promised.last_index()).unwrap_or(0);
+    durable.last_index.is_some_and(|last| last.saturating_sub(promised) >= PROMISE_ENTRIES)
+}
+
+fn promise(database: &Database, durable: Written) {
+    if let Err(error) = database.promise_durable(durable) {
+        // It has stopped the replica.
+        tracing::error!(%error, "a promise could not be written");
     }
 }
 

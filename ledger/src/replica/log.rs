@@ -48,7 +48,7 @@ impl LogStore {
     /// If the system gives no thread.
     pub(crate) fn new(database: Arc<Database>) -> io::Result<Self> {
         let flusher = Flusher::start(Arc::clone(&database))?;
-        Ok(Self { reader: LogReader { database }, flusher })
+        Ok(Self { reader: LogReader::new(database), flusher })
     }
 
     fn database(&self) -> &Database {
@@ -69,22 +69,20 @@ impl LogStore {
     fn write_entries(&self, entries: impl Iterator<Item = Entry>) -> Result<(), StoreError> {
         let family = self.database().family(LOG)?;
         let mut batch = WriteBatch::default();
+        let mut last = None;
         for entry in entries {
             batch.put_cf(&family, entry.log_id.index.to_be_bytes(), disk::encode_entry(&entry));
+            last = Some(entry.log_id.index);
         }
-        self.database().write(batch, Durability::Buffered)
-    }
-
-    fn state(&self) -> Result<LogState<Types>, StoreError> {
-        let purged = self.database().meta::<LogIdRecord>(meta::PURGED)?.map(LogId::from);
-        let last = match self.database().log_last()? {
-            Some(bytes) => Some(self.reader.decode(&bytes)?.log_id),
-            None => None,
-        };
-        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+        self.database().write(batch, Durability::Buffered)?;
+        if let Some(last) = last {
+            self.database().appended(last);
+        }
+        Ok(())
     }
 
     fn remove_after(&self, last: Option<&LogId>) -> Result<(), StoreError> {
+        self.database().truncating(last.map(|last| last.index))?;
         let from = last.map_or(0, |last| last.index.saturating_add(1)).to_be_bytes();
         let mut batch = WriteBatch::default();
         batch.delete_range_cf(
@@ -114,7 +112,7 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = LogReader;
 
     async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
-        self.state().map_err(io::Error::other)
+        self.reader.state().map_err(io::Error::other)
     }
 
     async fn get_log_reader(&mut self) -> LogReader {
@@ -123,6 +121,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.write_meta(meta::VOTE, &VoteRecord::from(vote), Durability::Synced)
+            .and_then(|()| self.database().promise(|promise| promise.vote(vote)))
             .map_err(io::Error::other)
     }
 
@@ -162,6 +161,21 @@ impl RaftLogStorage<Types> for LogStore {
 }
 
 impl LogReader {
+    /// The log in `database`, to be read.
+    pub(crate) fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+
+    /// Where the log begins and ends.
+    pub(crate) fn state(&self) -> Result<LogState<Types>, StoreError> {
+        let purged = self.database.meta::<LogIdRecord>(meta::PURGED)?.map(LogId::from);
+        let last = match self.database.log_last()? {
+            Some(bytes) => Some(self.decode(&bytes)?.log_id),
+            None => None,
+        };
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
+    }
+
     fn decode(&self, bytes: &[u8]) -> Result<Entry, StoreError> {
         disk::decode_entry(bytes).map_err(|source| {
             self.database.stop(StoreError::Corrupt { key: LOG.to_owned(), source })

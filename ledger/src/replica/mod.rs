@@ -13,12 +13,15 @@
 //! 1. An answer is given only after the log entry that it answers is synced.
 //! 2. A vote is synced before it is told.
 //! 3. Completions of log writes are reported in the order of the writes.
-//! 4. What cannot be written or read stops the replica: going on could be wrong ([`Fatal`]).
+//! 4. Nothing from another node reaches Raft before it is known to be from the member that it speaks for.
+//! 5. What cannot be written or read stops the replica: going on could be wrong ([`Fatal`]).
 //!
 //! # What it does not do
 //!
-//! It has no transport yet: the group has one voter. It decides nothing about credits, jobs or nodes.
+//! It does not know what a connection is: messages between members leave through [`Peers`] and arrive at
+//! [`Replica::receive`]. It decides nothing about credits, jobs or nodes.
 
+mod acknowledge;
 mod config;
 mod consensus;
 mod directory;
@@ -26,20 +29,29 @@ mod disk;
 mod examine;
 mod fault;
 mod flush;
+mod group;
+mod incoming;
 mod leadership;
 mod log;
+#[cfg(any(test, feature = "testing"))]
+mod lossy;
 mod machine;
 #[cfg(any(test, feature = "testing"))]
 mod memory;
 mod network;
+mod peers;
+mod promise;
 mod raft;
+mod receive;
 mod service;
 mod snapshot;
 mod store;
 #[cfg(test)]
 mod suite;
+mod wire;
 mod worker;
 
+pub use acknowledge::ReplyDurability;
 pub use config::{ReplicaConfig, Timers};
 pub use consensus::{
     AppliedEvents, Clock, Consensus, GroupStatus, Leadership, MemberRole, MemberStatus, Proposal,
@@ -48,6 +60,11 @@ pub use consensus::{
 pub use directory::OpenError;
 pub use examine::{ExamineError, Examined, examine};
 pub use fault::Fatal;
+pub use group::{Admission, ChangeError, Group, GroupChange, GroupMember};
+#[cfg(any(test, feature = "testing"))]
+pub use lossy::{Faults, LossyNetwork};
 #[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryConsensus;
-pub use service::Replica;
+pub use peers::{Lane, NoPeers, PeerError, Peers};
+pub use service::{Replica, Start};
+pub use wire::{FRAME_BYTES_MAX, Refusal};

@@ -15,7 +15,10 @@ use openraft::{
     async_runtime::watch::WatchReceiver,
     errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError},
 };
-use protocol::codec::{self, Canonical, DecodeError};
+use protocol::{
+    codec::{self, Canonical, DecodeError},
+    ids::NodeId,
+};
 use rocksdb::WriteBatch;
 use tokio::{
     sync::{Semaphore, SemaphorePermit, broadcast, watch},
@@ -25,11 +28,18 @@ use tokio::{
 use super::{
     AppliedEvents, Clock, Consensus, Fatal, GroupStatus, Leadership, MemberRole, MemberStatus,
     OpenError, Proposal, ProposeError, ReplicaConfig,
-    disk::{self, IdentityRecord, LogIdRecord},
+    acknowledge::Acknowledgement,
+    disk::{self, IdentityRecord, LogIdRecord, SponsorsRecord, VoteRecord},
     fault::Fault,
+    group::Admission,
+    incoming::Incoming,
     leadership,
-    raft::{CommandBytes, LogId, Raft, Types},
-    store::{Database, Durability, META, View, meta},
+    log::LogReader,
+    network::Network,
+    peers::{NoPeers, Peers},
+    raft::{CommandBytes, LogId, Raft, Types, Vote},
+    receive::Receiver,
+    store::{Database, Durability, META, StoreError, View, meta},
     worker::Worker,
 };
 use crate::{
@@ -42,10 +52,19 @@ use crate::{
 const FOUNDER: u64 = 1;
 /// Proposals that are on their way, in KiB of their encoding. Further ones wait.
 const IN_FLIGHT_KIB_MAX: u32 = 64 * 1024;
-/// How many leaders a proposal survives that are lost before they write it.
-const LEADERS_MAX: usize = 3;
+/// How long a proposal waits that a leader could not write, before it is tried again.
+const LEADER_RETRY: Duration = Duration::from_millis(20);
 /// How long a shutdown waits for the threads.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+
+/// How a replica whose directory is new comes into its group. One that has a log takes it up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// It founds a group and is its one voter.
+    Found,
+    /// It was admitted to a group and waits for its leader.
+    Join(Admission),
+}
 
 /// The replica of this node.
 ///
@@ -54,11 +73,14 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 pub struct Replica {
     raft: Raft,
     database: Arc<Database>,
+    identity: IdentityRecord,
+    receiver: Receiver,
     config: ReplicaConfig,
     clock: Clock,
     leadership: watch::Receiver<Leadership>,
     events: broadcast::Sender<Arc<AppliedEvents>>,
     in_flight: Semaphore,
+    acknowledgement: Acknowledgement,
     stop: watch::Sender<bool>,
     stopped: watch::Receiver<bool>,
 }
@@ -79,9 +101,30 @@ impl Replica {
     ///
     /// See [`OpenError`].
     pub fn open(dir: &Path, config: ReplicaConfig, clock: Clock) -> Result<Self, OpenError> {
+        Self::open_in_group(dir, config, clock, Arc::new(NoPeers), &Start::Found)
+    }
+
+    /// Opens the replica in `dir` as a member of a group whose other members `peers` reaches.
+    ///
+    /// Blocks while the database recovers; in asynchronous code, call it on a thread for blocking work.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open_in_group(
+        dir: &Path,
+        config: ReplicaConfig,
+        clock: Clock,
+        peers: Arc<dyn Peers>,
+        start: &Start,
+    ) -> Result<Self, OpenError> {
         let fault = Fault::new();
         let database = Arc::new(Database::open(dir, fault)?);
-        let identity = identify(&database, dir, &config)?;
+        let identity = identify(&database, dir, &config, start)?;
+        let network =
+            Network { peers, identity, epoch: config.epoch, append_wait: config.append_wait() };
+        let incoming = Arc::new(Incoming::new(&database.snapshots()));
+        let receiver = Receiver { identity, epoch: config.epoch, incoming };
         let (events, _) = broadcast::channel(config.events_max.max(1));
         let (leadership, shown) = watch::channel(leadership::NOBODY);
         let (stop, asked_to_stop) = watch::channel(false);
@@ -91,6 +134,8 @@ impl Replica {
             dir: dir.to_owned(),
             raft: config.raft(),
             identity,
+            network,
+            founds: identity.raft_id == FOUNDER,
             database: Arc::clone(&database),
             events: events.clone(),
             leadership,
@@ -113,14 +158,47 @@ impl Replica {
         Ok(Self {
             raft,
             database,
+            identity,
+            receiver,
             config,
             clock,
             leadership: shown,
             events,
             in_flight,
+            acknowledgement: Acknowledgement::default(),
             stop,
             stopped,
         })
+    }
+
+    /// Answers a message of another member. `sender` is the node that the network has authenticated.
+    ///
+    /// What is not from a member, or not for this one, is refused and changes nothing.
+    ///
+    /// Not cancel safe in one respect: a snapshot whose installation has begun is installed all the same.
+    pub async fn receive(&self, sender: NodeId, frame: &[u8]) -> Vec<u8> {
+        self.receiver.answer(&self.raft, &self.database, sender, frame).await
+    }
+
+    /// On how many disks a reply is at present when it is given.
+    #[must_use]
+    pub fn durability(&self) -> super::ReplyDurability {
+        self.acknowledgement.durability(&self.raft)
+    }
+
+    /// Raft itself.
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Whose replica it is.
+    pub(crate) fn identity(&self) -> &IdentityRecord {
+        &self.identity
+    }
+
+    /// Who leads.
+    pub(crate) fn leadership_now(&self) -> &watch::Receiver<Leadership> {
+        &self.leadership
     }
 
     /// The bytes that go into the log.
@@ -138,7 +216,10 @@ impl Replica {
     }
 
     /// Waits until there is room for `commands`.
-    async fn admit(&self, commands: &[CommandBytes]) -> Result<SemaphorePermit<'_>, ProposeError> {
+    async fn room_for(
+        &self,
+        commands: &[CommandBytes],
+    ) -> Result<SemaphorePermit<'_>, ProposeError> {
         let kib = commands.iter().fold(0_u32, |sum, command| {
             sum.saturating_add(u32::try_from(command.0.len().div_ceil(1024)).unwrap_or(u32::MAX))
         });
@@ -147,15 +228,21 @@ impl Replica {
 
     /// Proposes once this node leads, and waits for the replies.
     async fn write(&self, commands: Vec<CommandBytes>) -> Result<Vec<Reply>, ProposeError> {
-        let _room = self.admit(&commands).await?;
-        for _ in 1..LEADERS_MAX {
+        let _room = self.room_for(&commands).await?;
+        let mut waited = Duration::ZERO;
+        loop {
             match self.write_once(commands.clone()).await {
-                // Leadership was lost before the entries were written.
-                Err(ProposeError::NoLeader { leader: None }) => {}
+                // Nothing was written: leadership was lost before, or its lease has run out. A leader says so for
+                // a moment after its election as well.
+                Err(ProposeError::NoLeader { leader: None })
+                    if waited < self.config.leader_wait =>
+                {
+                    time::sleep(LEADER_RETRY).await;
+                    waited = waited.saturating_add(LEADER_RETRY);
+                }
                 result => return result,
             }
         }
-        self.write_once(commands).await
     }
 
     async fn write_once(&self, commands: Vec<CommandBytes>) -> Result<Vec<Reply>, ProposeError> {
@@ -163,12 +250,18 @@ impl Replica {
         let written = async {
             let results =
                 self.raft.client_write_many(commands).await.map_err(|_| self.stopped())?;
+            let mut last = 0;
             let replies = results.map(|result| match result {
-                Ok(Ok(written)) => written.response.ok_or(ProposeError::Unknown),
+                Ok(Ok(written)) => {
+                    last = written.log_id.index.max(last);
+                    written.response.ok_or(ProposeError::Unknown)
+                }
                 Ok(Err(refused)) => Err(self.refused(&refused)),
                 Err(_) => Err(self.stopped()),
             });
-            replies.try_collect().await
+            let replies: Vec<Reply> = replies.try_collect().await?;
+            self.acknowledgement.wait(&self.raft, last).await;
+            Ok(replies)
         };
         time::timeout(self.config.apply_wait, written).await.unwrap_or(Err(ProposeError::Unknown))
     }
@@ -220,8 +313,12 @@ impl Replica {
 
     /// Why nothing can be proposed any more.
     fn stopped(&self) -> ProposeError {
-        let fatal = self.database.fault().get();
-        ProposeError::Stopped(fatal.unwrap_or_else(|| Fatal::because("it was shut down")))
+        ProposeError::Stopped(self.why_stopped())
+    }
+
+    /// Why the replica stopped.
+    pub(crate) fn why_stopped(&self) -> Fatal {
+        self.database.fault().get().unwrap_or_else(|| Fatal::because("it was shut down"))
     }
 }
 
@@ -320,24 +417,29 @@ impl Drop for Replica {
 
 /// Reads whose replica the directory holds, or makes it this one's.
 fn identify(
-    database: &Database,
+    database: &Arc<Database>,
     dir: &Path,
     config: &ReplicaConfig,
+    start: &Start,
 ) -> Result<IdentityRecord, OpenError> {
     let failed = |source| OpenError::Database { dir: dir.to_owned(), source: Box::new(source) };
     let found = database.meta::<IdentityRecord>(meta::IDENTITY).map_err(failed)?;
+    if let Some(what) = forgotten(database, found.as_ref()).map_err(failed)? {
+        return Err(OpenError::RolledBack { dir: dir.to_owned(), what });
+    }
     let identity = match found {
         Some(identity) => identity,
         None => {
             let new = IdentityRecord {
                 mesh: config.mesh,
                 node: config.node,
-                raft_id: FOUNDER,
+                raft_id: match start {
+                    Start::Found => FOUNDER,
+                    Start::Join(admission) => admission.raft_id,
+                },
                 incarnation: config.incarnation,
             };
-            let mut batch = WriteBatch::default();
-            batch.put_cf(&database.family(META).map_err(failed)?, meta::IDENTITY, disk::seal(&new));
-            database.write(batch, Durability::Synced).map_err(failed)?;
+            write_identity(database, &new, start).map_err(failed)?;
             new
         }
     };
@@ -347,7 +449,39 @@ fn identify(
     if identity.node != config.node {
         return Err(OpenError::OtherNode { dir: dir.to_owned() });
     }
+    let bound = database.promise(|promise| {
+        promise.bind(identity);
+        Ok(())
+    });
+    bound.map_err(failed)?;
     Ok(identity)
+}
+
+/// What of its promises the database has forgotten.
+fn forgotten(
+    database: &Arc<Database>,
+    identity: Option<&IdentityRecord>,
+) -> Result<Option<&'static str>, StoreError> {
+    let Some(promised) = database.promised() else { return Ok(None) };
+    let Some(identity) = identity else { return Ok(Some("it is empty")) };
+    let vote = database.meta::<VoteRecord>(meta::VOTE)?.map(Vote::from);
+    let last = LogReader::new(Arc::clone(database)).state()?.last_log_id;
+    Ok(promised.broken_by(identity, vote, last.map(|last| last.index)))
+}
+
+fn write_identity(
+    database: &Database,
+    identity: &IdentityRecord,
+    start: &Start,
+) -> Result<(), StoreError> {
+    let mut batch = WriteBatch::default();
+    let family = database.family(META)?;
+    batch.put_cf(&family, meta::IDENTITY, disk::seal(identity));
+    if let Start::Join(admission) = start {
+        let members = admission.members.iter().map(super::GroupMember::member).collect();
+        batch.put_cf(&family, meta::SPONSORS, disk::seal(&SponsorsRecord { members }));
+    }
+    database.write(batch, Durability::Synced)
 }
 
 #[cfg(test)]

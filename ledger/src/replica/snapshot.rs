@@ -38,7 +38,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 /// The name of the newest snapshot.
 const CURRENT: &str = "current";
 /// What the names of snapshots that are being written begin with.
-const UNFINISHED: &str = "unfinished-";
+pub(crate) const UNFINISHED: &str = "unfinished-";
 
 /// A snapshot could not be written, read or installed.
 #[derive(Debug, Error)]
@@ -106,6 +106,28 @@ impl Canonical for Chunk {
 /// A complete snapshot, open for reading. It stays readable when a newer one takes its name.
 #[derive(Debug)]
 pub(crate) struct SnapshotFile(File);
+
+impl SnapshotFile {
+    /// Takes a file that was received. What it holds is not checked yet.
+    pub(crate) fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    /// The file itself. Its position is shared: whoever reads it first goes to where it wants to read.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+
+    /// Reads all of it and checks each frame, the digest, and that it is the snapshot that `meta` says.
+    pub(crate) fn verify(&self, meta: &SnapshotMeta) -> Result<(), SnapshotError> {
+        let mut frames = Frames::open(&self.0)?;
+        if frames.header()? != Header::from(meta) {
+            return Err(SnapshotError::Damaged("it is of another entry than was said"));
+        }
+        while frames.next()?.is_some() {}
+        Ok(())
+    }
+}
 
 /// The directory that holds the newest snapshot.
 #[derive(Debug)]

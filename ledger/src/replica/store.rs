@@ -4,6 +4,7 @@
 //! <dir>/format      what wrote the directory
 //! <dir>/lock        held by the process that uses it
 //! <dir>/rocksdb/    the database
+//! <dir>/promise     what it must not have forgotten
 //! <dir>/snapshots/  the newest snapshot
 //! ```
 //!
@@ -29,6 +30,7 @@ use super::{
     directory::Directory,
     disk::{self, Corrupt},
     fault::Fault,
+    promise::{Promise, PromiseRecord},
 };
 use crate::records::{Changes, Range, ReadError, Record, Records, Table};
 
@@ -53,6 +55,8 @@ pub(crate) mod meta {
     pub(crate) const INSTALLING: &[u8] = b"installing";
     /// Whose replica this is.
     pub(crate) const IDENTITY: &[u8] = b"identity";
+    /// Whom a replica that joins believes until it has a membership of its own.
+    pub(crate) const SPONSORS: &[u8] = b"sponsors";
 }
 
 /// Memory for what is not yet in a file, over all column families, in bytes.
@@ -101,6 +105,9 @@ pub(crate) enum StoreError {
         /// Where.
         index: u64,
     },
+    /// A promise could not be written.
+    #[error("what was promised to the other coordinators could not be written")]
+    Promise(#[source] std::io::Error),
     /// It failed before.
     #[error("the ledger has stopped")]
     Stopped(#[source] Fatal),
@@ -125,7 +132,19 @@ pub(crate) struct Database {
     directory: Directory,
     /// Held for writing while a snapshot replaces the records, so that nobody reads half of each.
     replacing: RwLock<()>,
+    /// Held while a promise is written.
+    promise: RwLock<Promise>,
+    written: RwLock<Written>,
     fault: Fault,
+}
+
+/// How far the log is written, durable or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// The last entry that was appended since the start.
+    pub(crate) last_index: Option<u64>,
+    /// How often entries were removed from the end: what was written before that says nothing about now.
+    truncations: u64,
 }
 
 impl Database {
@@ -136,6 +155,8 @@ impl Database {
     /// See [`OpenError`].
     pub(crate) fn open(dir: &Path, fault: Fault) -> Result<Self, OpenError> {
         let directory = Directory::open(dir)?;
+        let promise = Promise::open(&directory.promise())
+            .map_err(|source| OpenError::NotUsable { path: directory.promise(), source })?;
         let path = directory.database();
         let families = [LOG, META].into_iter().chain(Table::ALL.map(Table::name));
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES_MAX);
@@ -144,7 +165,63 @@ impl Database {
         let db = DB::open_cf_descriptors(&options(), path, families).map_err(|source| {
             OpenError::Database { dir: dir.to_owned(), source: Box::new(source) }
         })?;
-        Ok(Self { db, directory, replacing: RwLock::new(()), fault })
+        Ok(Self {
+            db,
+            directory,
+            replacing: RwLock::new(()),
+            promise: RwLock::new(promise),
+            written: RwLock::default(),
+            fault,
+        })
+    }
+
+    /// What was promised to the other members.
+    pub(crate) fn promised(&self) -> Option<PromiseRecord> {
+        self.promise.read().unwrap_or_else(PoisonError::into_inner).last()
+    }
+
+    /// Writes a promise, or changes whose they are. A failure stops the replica.
+    pub(crate) fn promise(
+        &self,
+        act: impl FnOnce(&mut Promise) -> std::io::Result<()>,
+    ) -> Result<(), StoreError> {
+        // A panic while it was held left a slot that is not whole, which is found out when it is read.
+        let mut promise = self.promise.write().unwrap_or_else(PoisonError::into_inner);
+        act(&mut promise).map_err(|source| self.stop(StoreError::Promise(source)))
+    }
+
+    /// How far the log is written.
+    pub(crate) fn written(&self) -> Written {
+        *self.written.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Entries up to this one were appended.
+    pub(crate) fn appended(&self, last_index: u64) {
+        let mut written = self.written.write().unwrap_or_else(PoisonError::into_inner);
+        written.last_index = Some(last_index);
+    }
+
+    /// Promises that everything up to `durable` is durable, unless entries were removed since.
+    pub(crate) fn promise_durable(&self, durable: Written) -> Result<(), StoreError> {
+        self.promise(|promise| {
+            let same = self.written().truncations == durable.truncations;
+            if same && durable.last_index > promise.last_index() {
+                promise.entries(durable.last_index)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Entries behind `last_index` will be removed: takes back what was promised about them.
+    pub(crate) fn truncating(&self, last_index: Option<u64>) -> Result<(), StoreError> {
+        self.promise(|promise| {
+            {
+                let mut written = self.written.write().unwrap_or_else(PoisonError::into_inner);
+                written.truncations = written.truncations.saturating_add(1);
+                written.last_index = last_index;
+            }
+            if promise.last_index() > last_index { promise.entries(last_index) } else { Ok(()) }
+        })
     }
 
     /// Where snapshots lie.

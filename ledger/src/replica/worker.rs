@@ -18,7 +18,7 @@ use super::{
     leadership,
     log::LogStore,
     machine::StateMachine,
-    network::NoTransport,
+    network::Network,
     raft::{Member, Raft},
     store::Database,
 };
@@ -31,6 +31,9 @@ pub(crate) struct Worker {
     pub(crate) dir: PathBuf,
     pub(crate) raft: Config,
     pub(crate) identity: IdentityRecord,
+    pub(crate) network: Network,
+    /// Whether a group without a log is founded: only by its first member.
+    pub(crate) founds: bool,
     pub(crate) database: Arc<Database>,
     pub(crate) events: broadcast::Sender<Arc<AppliedEvents>>,
     pub(crate) leadership: watch::Sender<Leadership>,
@@ -77,12 +80,13 @@ impl Worker {
         let log = LogStore::new(Arc::clone(&self.database)).map_err(OpenError::Thread)?;
         let machine = StateMachine::open(Arc::clone(&self.database), self.events.clone())
             .map_err(|error| failed(Fatal::from_error(&error)))?;
-        let raft = Raft::new(self.identity.raft_id, Arc::new(config), NoTransport, log, machine)
-            .await
-            .map_err(|error| failed(Fatal::from_error(&error)))?;
+        let raft =
+            Raft::new(self.identity.raft_id, Arc::new(config), self.network.clone(), log, machine)
+                .await
+                .map_err(|error| failed(Fatal::from_error(&error)))?;
         let known =
             raft.is_initialized().await.map_err(|error| failed(Fatal::from_error(&error)))?;
-        if !known {
+        if !known && self.founds {
             let member =
                 Member { node: self.identity.node, incarnation: self.identity.incarnation };
             raft.initialize(BTreeMap::from([(self.identity.raft_id, member)]))
