@@ -35,6 +35,8 @@ pub const TAGS_MAX: usize = 32;
 pub const TAG_BYTES_MAX: usize = 64;
 /// Nodes in one mesh.
 pub const NODES_MAX: usize = 4_096;
+/// Nodes that members are told not to let in; those that were blocked longest ago are left out.
+pub const BLOCKED_MAX: usize = 1_024;
 /// Addresses of one node.
 pub const ADDRESSES_MAX: usize = 8;
 /// One address, in bytes.

@@ -100,6 +100,18 @@ impl Node {
         Ok(String::from_utf8_lossy(&fs::read(log_path(&self.data_dir))?).into_owned())
     }
 
+    /// The memory that it holds now, in bytes, as the kernel counts it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn memory_bytes(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kib.parse::<u64>()?.saturating_mul(1024))
+    }
+
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> &Path {

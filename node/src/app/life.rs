@@ -1,12 +1,10 @@
 //! A node's life: one stay after another, each in one mesh, with moves between them.
 
-use std::collections::BTreeSet;
-
 use protocol::{ids::MeshId, wire::enroll::Membership};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{AppError, moving, start::Base, stay::Stay};
-use crate::api::Standing;
+use crate::{api::Standing, net::Roll};
 
 /// Orders that wait; more callers wait themselves.
 pub(super) const ORDERS_MAX: usize = 4;
@@ -156,6 +154,6 @@ impl Life {
 
     /// Members of the mesh that is left are not remembered as those of the next one.
     async fn forget_members(&self) {
-        self.base.net.set_members(BTreeSet::new()).await;
+        self.base.net.set_roll(Roll::default()).await;
     }
 }

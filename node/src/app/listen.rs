@@ -1,18 +1,30 @@
 //! Listening for other nodes: where it was asked to, or else where it is free.
 
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::{
+    net::{IpAddr, TcpListener, UdpSocket},
+    sync::Arc,
+    time::Duration,
+};
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
 use prometheus_client::registry::Registry;
-use protocol::wire::enroll::Role;
+use protocol::{time::Clock as _, wire::enroll::Role};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::AppError;
 use crate::{
+    core::reputation::Ban,
     home::UpOptions,
-    net::{self, Net, NetConfig, NetError},
+    net::{
+        self, Net, NetConfig, NetError,
+        bans::{self, Now},
+    },
     roles::clock::NodeClock,
 };
 
+/// Bans are written no more often than this.
+const KEEP_BANS_EVERY: Duration = Duration::from_secs(1);
 /// Connections that others make to a node that coordinates, or may.
 const COORDINATOR_CONNECTIONS_MAX: u32 = 512;
 
@@ -24,14 +36,18 @@ pub(super) fn listen(
 ) -> Result<Net, AppError> {
     let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     let addresses = parse_all(&options.config.listen)?;
+    let bans = bans::load(&options.home.bans_file(), now(clock)).unwrap_or_else(|error| {
+        tracing::warn!(error = %super::chain(&error), "bans of an earlier run cannot be read");
+        Vec::new()
+    });
     let mdns = options.config.mdns;
-    let mut config = NetConfig { listen: addresses, mdns, ..NetConfig::default() };
+    let mut config = NetConfig { listen: addresses, mdns, bans, ..NetConfig::default() };
     if options.config.roles.contains(&Role::Coordinator) {
         config.established_in_max = COORDINATOR_CONNECTIONS_MAX;
     }
     let started = match config.listen.iter().find_map(taken) {
         Some(error) => Err(error),
-        None => net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
+        None => net::start(&config, &options.keys.node, seed, Arc::new(clock), registry)
             .map_err(AppError::Net),
     };
     match started {
@@ -44,10 +60,39 @@ pub(super) fn listen(
                     address.replace(&format!("/{}", protocol::names::PORT_P2P), "/0")
                 });
             config.listen = parse_all(&free.collect::<Vec<_>>())?;
-            net::start(&config, &options.keys.node, seed, Box::new(clock), registry)
+            net::start(&config, &options.keys.node, seed, Arc::new(clock), registry)
                 .map_err(AppError::Net)
         }
         result => result,
+    }
+}
+
+/// Both clocks.
+fn now(clock: NodeClock) -> Now {
+    Now { here: clock.now(), wall: NodeClock::wall() }
+}
+
+/// Writes bans down whenever they change, until the node stops.
+pub(super) async fn keep_bans(
+    options: Arc<UpOptions>,
+    clock: NodeClock,
+    mut banned: watch::Receiver<Arc<Vec<Ban>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let stopping = tokio::select! {
+            changed = banned.changed() => changed.is_err(),
+            () = stop.cancelled() => true,
+        };
+        if stopping && !banned.has_changed().unwrap_or(false) {
+            return;
+        }
+        let kept = banned.borrow_and_update().clone();
+        if let Err(error) = bans::save(&options.home.bans_file(), &kept, now(clock)) {
+            tracing::warn!(error = %super::chain(&error), "bans cannot be kept");
+        }
+        // Peers are banned faster than a disk likes to write.
+        let _stopped = tokio::time::timeout(KEEP_BANS_EVERY, stop.cancelled()).await;
     }
 }
 

@@ -8,7 +8,7 @@ use ledger::{
     state::{Event, query},
 };
 use protocol::{
-    ids::{MeshId, NodeId, RequestId},
+    ids::{MeshId, RequestId},
     sign::Signed,
     wire::{
         advert::Isolation,
@@ -32,7 +32,7 @@ use crate::{
     blobs::BlobStore,
     home::UpOptions,
     machine::Machine,
-    net::{MeshSetup, NetHandle, remember},
+    net::{MeshSetup, NetHandle, Roll, remember},
     roles::{
         Context,
         clock::NodeClock,
@@ -224,11 +224,15 @@ impl Base {
         membership: &Membership,
     ) {
         let mesh = context.mesh;
-        let members: BTreeSet<NodeId> = match coordinator {
-            Some(coordinator) => coordinator.roster().borrow().members.iter().copied().collect(),
-            None => membership.members.iter().copied().collect(),
+        let roll = match coordinator {
+            Some(coordinator) => roll(&coordinator.roster().borrow()),
+            None => Roll {
+                members: membership.members.iter().copied().collect(),
+                blocked: BTreeSet::new(),
+                coordinators: membership.coordinators.iter().map(|other| other.node).collect(),
+            },
         };
-        self.net.join_mesh(MeshSetup::new(mesh, members)).await;
+        self.net.join_mesh(MeshSetup::new(mesh, roll)).await;
         let here = self.net.local();
         let others = membership.coordinators.iter().filter(|other| other.node != here).cloned();
         // Coordinators first; then whom this node knew, so that it is found again wherever it listens now.
@@ -277,12 +281,21 @@ async fn follow_leadership(coordinator: Coordinator, leader: Leader) {
     }
 }
 
+/// What the network needs to know of a member list.
+fn roll(roster: &Roster) -> Roll {
+    Roll {
+        members: roster.members.iter().copied().collect(),
+        blocked: roster.blocked.iter().copied().collect(),
+        coordinators: roster.coordinators.iter().map(|coordinator| coordinator.node).collect(),
+    }
+}
+
 async fn follow_roster(coordinator: Coordinator, net: NetHandle) {
     let mut roster = coordinator.roster();
     roster.mark_changed();
     while roster.changed().await.is_ok() {
-        let members = roster.borrow_and_update().members.iter().copied().collect();
-        net.set_members(members).await;
+        let roll = roll(&roster.borrow_and_update());
+        net.set_roll(roll).await;
     }
 }
 
@@ -296,8 +309,7 @@ async fn remember_roster(
 ) {
     while changed.changed().await.is_ok() {
         let Some(roster) = changed.borrow_and_update().clone() else { continue };
-        let members: BTreeSet<NodeId> = roster.members.iter().copied().collect();
-        base.net.set_members(members).await;
+        base.net.set_roll(roll(&roster)).await;
         leader.learn(roster.coordinators.first().map(|coordinator| coordinator.node));
         membership.members = roster.members;
         if let Err(error) = membership::save(&base.options, &mesh, &membership) {

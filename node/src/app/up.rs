@@ -22,9 +22,9 @@ use super::{
     AppError,
     enroll::Patience,
     hangup,
-    inbound::Router,
+    inbound::{Router, Serving},
     life::{self, Life, Mine, Order},
-    listen::{listen, parse_all},
+    listen::{keep_bans, listen, parse_all},
     membership, moving,
     seek::{self, Join, Met, Seek},
     start::{Base, may_found},
@@ -60,13 +60,14 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     moving::finish(&options)?;
     let clock = NodeClock::start();
     let mut registry = Registry::default();
-    let Net { handle, inbound, task } = listen(&options, clock, &mut registry)?;
+    let Net { handle, inbound, bans, task } = listen(&options, clock, &mut registry)?;
     let stop = CancellationToken::new();
     let end = CancellationToken::new();
     let tasks = TaskTracker::new();
     let net_stop = CancellationToken::new();
     let mut net_task = tokio::task::JoinSet::new();
     net_task.spawn(task.run(net_stop.clone()));
+    tasks.spawn(keep_bans(options.clone(), clock, bans, stop.clone()));
 
     let base = prepare(&options, handle, clock, &tasks, &stop).await?;
     let (life, seek, met, door) = unborn(&base);
@@ -83,6 +84,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
         clock,
         adverts: Adverts::new(adverts::Config::default()),
         met,
+        serving: Serving::default(),
     };
     tasks.spawn(router.run(inbound));
     tasks.spawn(remember_peers(base.clone()));

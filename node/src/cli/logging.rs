@@ -8,8 +8,10 @@ use tracing_subscriber::EnvFilter;
 use super::error::CliError;
 use crate::home::{Config, LogFormat};
 
-/// Libraries that say at `info` what only their authors want to know.
-const QUIETER: &str = "openraft=warn,libp2p_swarm=warn,libp2p_kad=error";
+/// Libraries that say at `info` what only their authors want to know, or at `warn` what any stranger can make them say
+/// thousands of times a second.
+const QUIETER: &str = "openraft=warn,libp2p_swarm=error,libp2p_kad=error,libp2p_request_response=error,\
+libp2p_identify=error,libp2p_gossipsub=error,libp2p_quic=error,yamux=off,quinn=error,quinn_proto=error,rustls=error";
 
 /// Begins to log. `WEFT_LOG` beats `RUST_LOG`, which beats the configuration; `-v` means `debug`, `-vv` `trace`.
 ///
@@ -28,7 +30,7 @@ pub(super) fn begin(config: &Config, verbosity: u8) -> Result<(), CliError> {
         (0, None, Some(filter)) => filter.to_owned(),
         (0, None, None) if terminal => format!("warn,{QUIETER}"),
         (0, None, None) => format!("info,{QUIETER}"),
-        (1, ..) => "info,node=debug,ledger=debug,sandbox=debug".to_owned(),
+        (1, ..) => format!("info,node=debug,ledger=debug,sandbox=debug,{QUIETER}"),
         _ => "debug,node=trace,ledger=trace,sandbox=trace".to_owned(),
     };
     let filter = EnvFilter::try_new(&filter).map_err(|error| {

@@ -4,6 +4,7 @@
 //!
 //! 1. An advert is kept only if its sequence is larger than that of every earlier one of the same node.
 //! 2. At most [`Config::adverts_max`] nodes are remembered; when full, news of unknown nodes is ignored.
+//! 3. No node makes this one check more signatures than [`Config::rate`] allows, whatever it publishes.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,6 +15,8 @@ use protocol::{
     wire::{advert::Advert, is_tag},
 };
 
+use super::quota::{Quotas, Rate};
+
 /// How many adverts are kept, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
@@ -23,6 +26,8 @@ pub struct Config {
     pub ttl_max: Duration,
     /// How far a sender's clock may be off.
     pub skew_max: Duration,
+    /// How often one node's adverts are looked at.
+    pub rate: Rate,
 }
 
 impl Default for Config {
@@ -31,6 +36,7 @@ impl Default for Config {
             adverts_max: protocol::limits::NODES_MAX,
             ttl_max: Duration::from_secs(90),
             skew_max: Duration::from_secs(30),
+            rate: Rate { burst: 4, every: Duration::from_secs(5) },
         }
     }
 }
@@ -66,6 +72,8 @@ pub enum Ignored {
     Implausible,
     /// Too many nodes are remembered.
     Full,
+    /// The node published too often.
+    TooOften,
 }
 
 #[derive(Debug, Clone)]
@@ -81,13 +89,46 @@ struct Known {
 pub struct Adverts {
     config: Config,
     known: BTreeMap<NodeId, Known>,
+    quotas: Quotas,
 }
 
 impl Adverts {
     /// Nothing heard yet.
     #[must_use]
     pub const fn new(config: Config) -> Self {
-        Self { config, known: BTreeMap::new() }
+        let quotas = Quotas::new(config.rate, config.adverts_max);
+        Self { config, known: BTreeMap::new(), quotas }
+    }
+
+    /// Whether an advert is worth checking its signature: what is cheap to see, before what is dear. Uses up the rate of
+    /// its node, which the caller knows to be who sent it.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn glance(
+        &mut self,
+        now: Timestamp,
+        advert: &Advert,
+        wall: UnixMillis,
+    ) -> Result<(), Ignored> {
+        if self.known.get(&advert.node).is_some_and(|known| known.advert.seq >= advert.seq) {
+            return Err(Ignored::Old);
+        }
+        self.check_time(advert, wall)?;
+        if self.quotas.take(now, advert.node) { Ok(()) } else { Err(Ignored::TooOften) }
+    }
+
+    fn check_time(&self, advert: &Advert, wall: UnixMillis) -> Result<(), Ignored> {
+        let ttl = Duration::from_millis(u64::from(advert.ttl_ms));
+        let skew = Duration::from_millis(advert.at.0.abs_diff(wall.0));
+        if ttl.is_zero() || ttl > self.config.ttl_max {
+            Err(Ignored::Implausible)
+        } else if skew > self.config.skew_max {
+            Err(Ignored::Clock)
+        } else {
+            Ok(())
+        }
     }
 
     /// What a node has to offer, if that is known.
@@ -98,12 +139,10 @@ impl Adverts {
 
     fn hear(&mut self, now: Timestamp, advert: Advert, wall: UnixMillis) -> Output {
         let node = advert.node;
-        let refused = if !is_plausible(&advert, self.config.ttl_max) {
+        let refused = if !is_plausible(&advert) {
             Some(Ignored::Implausible)
-        } else if advert.at.0.abs_diff(wall.0)
-            > u64::try_from(self.config.skew_max.as_millis()).unwrap_or(u64::MAX)
-        {
-            Some(Ignored::Clock)
+        } else if let Err(ignored) = self.check_time(&advert, wall) {
+            Some(ignored)
         } else if self.known.get(&node).is_some_and(|known| known.advert.seq >= advert.seq) {
             Some(Ignored::Old)
         } else if self.known.len() >= self.config.adverts_max && !self.known.contains_key(&node) {
@@ -149,10 +188,8 @@ impl Machine for Adverts {
 }
 
 /// Whether the numbers of an advert can be true.
-fn is_plausible(advert: &Advert, ttl_max: Duration) -> bool {
+fn is_plausible(advert: &Advert) -> bool {
     advert.version == 1
-        && Duration::from_millis(u64::from(advert.ttl_ms)) <= ttl_max
-        && advert.ttl_ms > 0
         && advert.cores <= 1_024
         && advert.memory_bytes <= 1 << 44
         && advert.slots <= 4_096
@@ -218,6 +255,37 @@ mod tests {
             assert_eq!(hear(&mut adverts, 1, advert(seq)), [Output::Ignored(NODE, Ignored::Old)]);
         }
         assert_eq!(hear(&mut adverts, 1, advert(6)), [Output::News(NODE)]);
+    }
+
+    #[test]
+    fn one_advert_in_five_seconds_is_looked_at_and_four_at_once() {
+        let mut adverts = Adverts::new(Config::default());
+        let mut glance =
+            |second, seq| adverts.glance(at(second), &advert(seq), UnixMillis(1_000_000));
+        for seq in 1..=4 {
+            assert_eq!(glance(0, seq), Ok(()));
+        }
+        assert_eq!(glance(4, 5), Err(Ignored::TooOften));
+        assert_eq!(glance(5, 5), Ok(()));
+        assert_eq!(glance(5, 6), Err(Ignored::TooOften));
+    }
+
+    #[test]
+    fn an_advert_from_yesterday_or_tomorrow_costs_no_signature() {
+        let mut adverts = Adverts::new(Config::default());
+        hear(&mut adverts, 0, advert(5));
+        let wall = UnixMillis(1_000_000);
+        for (change, ignored) in [
+            (Advert { seq: 5, ..advert(5) }, Ignored::Old),
+            (Advert { at: UnixMillis(969_999), ..advert(6) }, Ignored::Clock),
+            (Advert { at: UnixMillis(1_030_001), ..advert(6) }, Ignored::Clock),
+            (Advert { ttl_ms: 90_001, ..advert(6) }, Ignored::Implausible),
+            (Advert { ttl_ms: 0, ..advert(6) }, Ignored::Implausible),
+        ] {
+            assert_eq!(adverts.glance(at(0), &change, wall), Err(ignored), "{change:?}");
+        }
+        let skewed = Advert { at: UnixMillis(970_000), ttl_ms: 90_000, ..advert(6) };
+        assert_eq!(adverts.glance(at(0), &skewed, wall), Ok(()));
     }
 
     #[test]

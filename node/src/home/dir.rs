@@ -160,6 +160,12 @@ impl Home {
         self.dir.join("peers")
     }
 
+    /// Peers that are banned.
+    #[must_use]
+    pub fn bans_file(&self) -> PathBuf {
+        self.dir.join("bans")
+    }
+
     /// Meshes that were left.
     #[must_use]
     pub fn old_dir(&self) -> PathBuf {

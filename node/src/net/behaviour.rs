@@ -6,11 +6,12 @@ use libp2p::{
 };
 use protocol::{
     names::{self, MeshProtocol},
-    net::{self, ConnectionLimits, Gated},
+    net::{self, Budget, ConnectionLimits, Gated},
 };
 
 use super::{
     MeshSetup, NetConfig,
+    door::Door,
     exchange::{
         ClientRpc, EnrollRpc, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc, Rpc, RpcBehaviour,
     },
@@ -20,6 +21,7 @@ use super::{
 /// Everything.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    pub(super) door: Door,
     pub(super) limits: connection_limits::Behaviour,
     pub(super) memory: memory_connection_limits::Behaviour,
     pub(super) identify: identify::Behaviour,
@@ -42,30 +44,31 @@ pub(super) struct MeshBehaviour {
 }
 
 impl Behaviour {
-    pub(super) fn new(config: &NetConfig, key: &Keypair) -> Self {
+    pub(super) fn new(config: &NetConfig, key: &Keypair, budget: &Budget) -> Self {
         Self {
+            door: Door::new(),
             limits: net::connection_limits(ConnectionLimits::node(config.established_in_max)),
             memory: net::memory_limits(),
             identify: net::identify(key, config.agent.clone()),
             ping: net::ping(),
-            hello: HelloRpc::behaviour(StreamProtocol::new(names::HELLO)),
-            enroll: EnrollRpc::behaviour(StreamProtocol::new(names::ENROLL)),
+            hello: HelloRpc::behaviour(StreamProtocol::new(names::HELLO), budget),
+            enroll: EnrollRpc::behaviour(StreamProtocol::new(names::ENROLL), budget),
             mesh: Gated::default(),
         }
     }
 }
 
 impl MeshBehaviour {
-    pub(super) fn new(setup: &MeshSetup, key: &Keypair) -> Self {
+    pub(super) fn new(setup: &MeshSetup, key: &Keypair, budget: &Budget) -> Self {
         let local = key.public().to_peer_id();
         let name = |protocol: MeshProtocol| protocol_name(protocol.name(&setup.mesh));
         Self {
             kad: kademlia::behaviour(local, name(MeshProtocol::Kad)),
             gossip: gossip::behaviour(key, &IdentTopic::new(setup.topic.clone())),
-            heartbeat: HeartbeatRpc::behaviour(name(MeshProtocol::Heartbeat)),
-            lease: LeaseRpc::behaviour(name(MeshProtocol::Lease)),
-            result: ResultRpc::behaviour(name(MeshProtocol::Result)),
-            client: ClientRpc::behaviour(name(MeshProtocol::Client)),
+            heartbeat: HeartbeatRpc::behaviour(name(MeshProtocol::Heartbeat), budget),
+            lease: LeaseRpc::behaviour(name(MeshProtocol::Lease), budget),
+            result: ResultRpc::behaviour(name(MeshProtocol::Result), budget),
+            client: ClientRpc::behaviour(name(MeshProtocol::Client), budget),
             blobs: streams::Behaviour::new(name(MeshProtocol::Blob)),
         }
     }

@@ -5,6 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use libp2p::Multiaddr;
 use protocol::ids::{MeshId, NodeId};
 
+use crate::core::reputation::Ban;
+
 /// How a node takes part in the network.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -19,10 +21,10 @@ pub struct NetConfig {
     pub inbound_max: usize,
     /// How long a newly approved peer keeps the connection on which it enrolled, so that the answer gets through.
     pub regate_after: Duration,
-    /// Requests of a kind that one stranger may make per second, at most; also the burst.
-    pub stranger_per_second: u32,
     /// Whether to look for nodes on the local network, and to be found there.
     pub mdns: bool,
+    /// Who was banned when the node last ran.
+    pub bans: Vec<Ban>,
 }
 
 impl Default for NetConfig {
@@ -33,9 +35,28 @@ impl Default for NetConfig {
             established_in_max: 128,
             inbound_max: 1_024,
             regate_after: Duration::from_millis(500),
-            stranger_per_second: 5,
             mdns: false,
+            bans: Vec::new(),
         }
+    }
+}
+
+/// Who is what in a mesh, as far as connections are concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roll {
+    /// Who is approved. This node need not be among them.
+    pub members: BTreeSet<NodeId>,
+    /// Who was refused, removed or suspended: not let in, except to hear that from a coordinator.
+    pub blocked: BTreeSet<NodeId>,
+    /// Who keeps the ledger: never cut off for what it does.
+    pub coordinators: BTreeSet<NodeId>,
+}
+
+impl Roll {
+    /// Members, and nothing else.
+    #[must_use]
+    pub fn of(members: BTreeSet<NodeId>) -> Self {
+        Self { members, ..Self::default() }
     }
 }
 
@@ -44,8 +65,8 @@ impl Default for NetConfig {
 pub struct MeshSetup {
     /// The mesh.
     pub mesh: MeshId,
-    /// Who is approved. This node need not be among them.
-    pub members: BTreeSet<NodeId>,
+    /// Who is what in it.
+    pub roll: Roll,
     /// The gossip topic of capacity adverts: [`protocol::names::advert_topic`].
     pub topic: String,
 }
@@ -53,7 +74,7 @@ pub struct MeshSetup {
 impl MeshSetup {
     /// A mesh with its usual topic.
     #[must_use]
-    pub fn new(mesh: MeshId, members: BTreeSet<NodeId>) -> Self {
-        Self { mesh, members, topic: protocol::names::advert_topic(&mesh) }
+    pub fn new(mesh: MeshId, roll: Roll) -> Self {
+        Self { mesh, roll, topic: protocol::names::advert_topic(&mesh) }
     }
 }

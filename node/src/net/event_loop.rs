@@ -1,13 +1,15 @@
 //! The one task that owns the swarm.
 
+use core::net::IpAddr;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use libp2p::{
-    Multiaddr, PeerId, Swarm,
+    Multiaddr, PeerId, Swarm, Transport as _,
     core::transport::ListenerId,
     gossipsub::{IdentTopic, MessageAcceptance, MessageId},
     identity::Keypair,
@@ -18,15 +20,16 @@ use protocol::{
     ids::{MeshId, NodeId},
     keys::SecretKey,
     machine::Machine as _,
-    net::{self, BoxedTransport},
+    net::{self, BoxedTransport, Budget},
     time::{Clock, Timestamp},
     wire::enroll::HelloResponse,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ConnectError, Inbound, NetConfig, NetHandle, RpcError,
+    ConnectError, Inbound, NetConfig, NetHandle, Roll, RpcError,
+    accept::Accept,
     behaviour::{Behaviour, BehaviourEvent},
     exchange::{
         Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc,
@@ -37,7 +40,11 @@ use super::{
     peers::Peers,
     redial::{self, Redial},
 };
-use crate::core::discovery;
+use crate::core::{
+    discovery,
+    quota::{Quotas, Rate},
+    reputation::{self, Ban, Fault, Reputation},
+};
 
 mod commands;
 mod connections;
@@ -45,15 +52,22 @@ mod hearing;
 mod lookup;
 mod mesh;
 mod nearby;
+mod penalties;
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Adverts that the node has not judged yet; more are ignored.
+/// Adverts that the node has not judged yet; more are ignored. A quarter of the queue, so that they keep no request out.
 const UNJUDGED_MAX: usize = 256;
 /// How long connections have to close when the network stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connects of handles that wait for their outcome.
 const CONNECTS_MAX: usize = 64;
+/// How often a peer may say something new about itself with identify; what is more is not looked at.
+const IDENTIFY: Rate = Rate { burst: 8, every: Duration::from_secs(10) };
+/// Kinds of things that are written into the log because of others.
+const LOGGED_MAX: usize = 16;
+/// How often the same kind of thing is written into the log.
+const LOG: Rate = Rate { burst: 4, every: Duration::from_secs(2) };
 
 /// The network could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +94,8 @@ pub struct Net {
     pub handle: NetHandle,
     /// What comes from it. The node keeps taking: what it leaves is refused when the queue is full.
     pub inbound: mpsc::Receiver<Inbound>,
+    /// Who is banned, for whoever keeps that over restarts: [`NetConfig::bans`].
+    pub bans: watch::Receiver<Arc<Vec<Ban>>>,
     /// What has to run.
     pub task: NetTask,
 }
@@ -99,7 +115,7 @@ pub fn start(
     config: &NetConfig,
     key: &SecretKey,
     seed: u64,
-    clock: Box<dyn Clock + Send>,
+    clock: Arc<dyn Clock + Send + Sync>,
     registry: &mut Registry,
 ) -> Result<Net, NetError> {
     let transport = net::tcp_quic(&net::keypair(key)).map_err(NetError::Transport)?;
@@ -108,13 +124,13 @@ pub fn start(
 
 /// What the task has from outside, besides the swarm.
 pub(super) struct Shell {
-    pub(super) clock: Box<dyn Clock + Send>,
+    pub(super) clock: Arc<dyn Clock + Send + Sync>,
     pub(super) libp2p: Metrics,
     pub(super) metrics: metrics::Metrics,
 }
 
 impl Shell {
-    pub(super) fn new(clock: Box<dyn Clock + Send>, registry: &mut Registry) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock + Send + Sync>, registry: &mut Registry) -> Self {
         Self { clock, libp2p: Metrics::new(registry), metrics: metrics::Metrics::new(registry) }
     }
 }
@@ -128,8 +144,14 @@ pub(super) fn start_on(
     shell: Shell,
 ) -> Result<Net, NetError> {
     let keypair = net::keypair(key);
-    let mut swarm =
-        net::swarm(transport, Behaviour::new(config, &keypair), keypair.public().to_peer_id());
+    let budget = Budget::default();
+    let (banned_addresses, banned) = watch::channel(Arc::default());
+    let (members, known) = watch::channel(Arc::default());
+    let turned_away = shell.metrics.turned_away.clone();
+    let transport =
+        Accept::new(transport, shell.clock.clone(), (banned, known), turned_away).boxed();
+    let behaviour = Behaviour::new(config, &keypair, &budget);
+    let mut swarm = net::swarm(transport, behaviour, keypair.public().to_peer_id());
     let mut listeners = Vec::new();
     for address in &config.listen {
         let id = swarm
@@ -139,8 +161,8 @@ pub(super) fn start_on(
     }
     let (commands_in, commands) = mpsc::channel(COMMANDS_MAX);
     let (inbound_in, inbound) = mpsc::channel(config.inbound_max.max(1));
-    let strangers = config.stranger_per_second;
-    let task = NetTask {
+    let (bans, bans_seen) = watch::channel(Arc::default());
+    let mut task = NetTask {
         local: key.node(),
         keypair,
         regate_after: config.regate_after,
@@ -160,16 +182,26 @@ pub(super) fn start_on(
         lookups: lookup::Lookups::default(),
         nearby: nearby::Nearby::new(config.mdns, seed),
         joined: None,
-        members: BTreeSet::new(),
+        roll: Roll::default(),
         stale_since: None,
-        hello: Exchange::new(strangers),
-        enroll: Exchange::new(strangers),
-        heartbeat: Exchange::new(strangers),
-        lease: Exchange::new(strangers),
-        result: Exchange::new(strangers),
-        client: Exchange::new(strangers),
+        reputation: Reputation::new(reputation::Config::default()),
+        refused: BTreeSet::new(),
+        bans,
+        banned_addresses,
+        members,
+        budget,
+        identified: Quotas::new(IDENTIFY, protocol::limits::NODES_MAX),
+        logged: Quotas::new(LOG, LOGGED_MAX),
+        hello: Exchange::new(),
+        enroll: Exchange::new(),
+        heartbeat: Exchange::new(),
+        lease: Exchange::new(),
+        result: Exchange::new(),
+        client: Exchange::new(),
     };
-    Ok(Net { handle: NetHandle::new(commands_in, key.node()), inbound, task })
+    task.restore_bans(config.bans.clone());
+    let handle = NetHandle::new(commands_in, key.node());
+    Ok(Net { handle, inbound, bans: bans_seen, task })
 }
 
 /// The task. It owns the swarm and everything that is known about peers.
@@ -197,9 +229,20 @@ pub struct NetTask {
     lookups: lookup::Lookups,
     nearby: nearby::Nearby,
     joined: Option<Joined>,
-    members: BTreeSet<NodeId>,
+    roll: Roll,
     /// Since when there are connections that a newly approved peer has to make anew.
     stale_since: Option<Timestamp>,
+    reputation: Reputation,
+    /// Who is kept out for what it did, as the door knows it.
+    refused: BTreeSet<NodeId>,
+    bans: watch::Sender<Arc<Vec<Ban>>>,
+    banned_addresses: watch::Sender<Arc<BTreeSet<IpAddr>>>,
+    /// Whose connections may have more streams.
+    members: watch::Sender<Arc<BTreeSet<PeerId>>>,
+    budget: Budget,
+    identified: Quotas,
+    /// How often what was logged: a flood must not become one of the log.
+    logged: Quotas<&'static str>,
     hello: Exchange<HelloRpc>,
     enroll: Exchange<EnrollRpc>,
     heartbeat: Exchange<HeartbeatRpc>,
@@ -227,9 +270,21 @@ struct Joined {
 /// Something that the node was asked for is there.
 #[derive(Debug)]
 enum Completion {
-    Answered(Answered),
-    Judged { id: MessageId, from: PeerId, verdict: MessageAcceptance },
-    Greeted { node: NodeId, answer: Result<HelloResponse, RpcError> },
+    Answered {
+        from: NodeId,
+        answered: Answered,
+    },
+    Judged {
+        id: MessageId,
+        from: PeerId,
+        verdict: MessageAcceptance,
+        /// What whoever it came from did wrong.
+        fault: Option<Fault>,
+    },
+    Greeted {
+        node: NodeId,
+        answer: Result<HelloResponse, RpcError>,
+    },
 }
 
 /// Everything that can wake the loop: a closed list.
@@ -330,6 +385,7 @@ impl NetTask {
         self.result.expire(now);
         self.client.expire(now);
         self.stop_looking(now);
+        self.look_at_the_door(now);
         self.measure();
         self.regate(now);
     }
@@ -338,6 +394,8 @@ impl NetTask {
         let waiting = self.inbound.max_capacity().saturating_sub(self.inbound.capacity());
         self.shell.metrics.waiting.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.shell.metrics.owed.set(i64::try_from(self.answers.len()).unwrap_or(i64::MAX));
+        let held = i64::try_from(self.budget.taken()).unwrap_or(i64::MAX);
+        self.shell.metrics.request_bytes.set(held);
     }
 
     fn now(&self) -> Timestamp {
@@ -365,7 +423,7 @@ impl NetTask {
     }
 
     fn is_member(&self, node: &NodeId) -> bool {
-        self.members.contains(node)
+        self.roll.members.contains(node)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Requests and answers of the six request-response protocols: limits, quotas and who waits for what.
 
+use core::net::IpAddr;
 use std::{collections::BTreeMap, time::Duration};
 
 use libp2p::{
-    PeerId, StreamProtocol,
+    StreamProtocol,
     request_response::{
         self, Config, Event, InboundFailure, Message, OutboundFailure, OutboundRequestId,
         ProtocolSupport, ResponseChannel,
@@ -12,7 +13,7 @@ use libp2p::{
 use protocol::{
     codec::{Canonical, try_encode},
     ids::NodeId,
-    net::{Codec, from_peer_id, to_peer_id},
+    net::{Asked, Budget, Codec, Flaw, Permit, from_peer_id, to_peer_id},
     reject::RejectReason,
     time::Timestamp,
     wire::{
@@ -25,15 +26,15 @@ use protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{
-    Inbound, Responder, RpcError,
-    handle::Call,
+use super::{Inbound, Responder, RpcError, handle::Call};
+use crate::core::{
     quota::{Quotas, Rate},
+    reputation::{Fault, is_near, source},
 };
 
 /// Requests of one kind that wait for their answers, to all peers.
 const WAITING_MAX: usize = 512;
-/// Peers whose quotas of one kind are kept.
+/// Peers, and addresses, whose quotas of one kind are kept.
 const QUOTA_PEERS_MAX: usize = 4_096;
 
 /// One of the six protocols.
@@ -47,10 +48,13 @@ pub(super) trait Rpc: Sized + 'static {
     /// Requests that may be under way to one peer, and from one peer.
     const STREAMS: usize;
     /// Requests that the node may owe an answer, to all peers; more are refused. Each protocol has its own, so that
-    /// slow questions cannot take the place of heartbeats.
+    /// slow questions cannot take the place of heartbeats. All together: [`HANDLERS_MAX`].
     const OWED_MAX: usize;
     /// How often one peer may ask.
-    fn rate(stranger_per_second: u32) -> Rate;
+    const RATE: Rate;
+    /// How often all peers at one address may ask, if they are strangers: where the whole internet sees the address
+    /// as one place, and where several machines may share it.
+    const RATE_OF_ADDRESS: Option<(Rate, Rate)>;
     /// What the node is given.
     fn inbound(from: NodeId, request: Self::Request, respond: Responder<Self::Response>)
     -> Inbound;
@@ -63,13 +67,14 @@ pub(super) trait Rpc: Sized + 'static {
     fn refusal(reason: RejectReason) -> Option<Self::Response>;
 
     /// The behaviour that speaks it.
-    fn behaviour(name: StreamProtocol) -> RpcBehaviour<Self> {
+    fn behaviour(name: StreamProtocol, budget: &Budget) -> RpcBehaviour<Self> {
         // The crate counts both directions of a connection together.
         let streams = Self::STREAMS.saturating_mul(2);
         let config = Config::default()
             .with_request_timeout(Self::TIMEOUT)
             .with_max_concurrent_streams(streams);
-        RpcBehaviour::<Self>::new([(name, ProtocolSupport::Full)], config)
+        let codec = Codec::within(budget.clone());
+        RpcBehaviour::<Self>::with_codec(codec, [(name, ProtocolSupport::Full)], config)
     }
 }
 
@@ -88,9 +93,31 @@ pub(super) enum Answered {
     Client(ResponseChannel<ClientResponse>, Option<ClientResponse>),
 }
 
+impl Answered {
+    /// Why the node said no, if it did: also a way to learn what the asker did wrong.
+    pub(super) fn refused(&self) -> Option<RejectReason> {
+        match self {
+            Self::Enroll(_, Some(EnrollResponse::Refused(reason)))
+            | Self::Heartbeat(_, Some(HeartbeatResponse::Refused(reason)))
+            | Self::Lease(_, Some(LeaseResponse::Refused(reason)))
+            | Self::Result(
+                _,
+                Some(ResultResponse::Retry(reason) | ResultResponse::Refused(reason)),
+            )
+            | Self::Client(_, Some(ClientResponse::Rejected { reason, .. })) => Some(*reason),
+            Self::Hello(..)
+            | Self::Enroll(..)
+            | Self::Heartbeat(..)
+            | Self::Lease(..)
+            | Self::Result(..)
+            | Self::Client(..) => None,
+        }
+    }
+}
+
 macro_rules! rpc {
     ($(#[$doc:meta])* $name:ident = $kind:ident: $request:ty => $response:ty, $timeout:literal s, $streams:literal streams,
-     $owed:literal owed, $rate:expr, $refusal:expr) => {
+     $owed:literal owed, $rate:expr, $of_address:expr, $refusal:expr) => {
         $(#[$doc])*
         #[derive(Debug)]
         pub(super) struct $name;
@@ -102,10 +129,8 @@ macro_rules! rpc {
             const STREAMS: usize = $streams;
             const OWED_MAX: usize = $owed;
 
-            fn rate(stranger_per_second: u32) -> Rate {
-                let rate: fn(u32) -> Rate = $rate;
-                rate(stranger_per_second)
-            }
+            const RATE: Rate = $rate;
+            const RATE_OF_ADDRESS: Option<(Rate, Rate)> = $of_address;
 
             fn inbound(from: NodeId, request: $request, respond: Responder<$response>) -> Inbound {
                 Inbound::$kind { from, request, respond }
@@ -123,51 +148,75 @@ macro_rules! rpc {
     };
 }
 
-/// What members may send of their own: 500 messages in 10 s.
-fn member_rate(_stranger_per_second: u32) -> Rate {
-    Rate::per(500, Duration::from_secs(10))
-}
+/// Requests that the node may owe an answer, of all protocols together.
+pub(super) const HANDLERS_MAX: usize = HelloRpc::OWED_MAX
+    + EnrollRpc::OWED_MAX
+    + HeartbeatRpc::OWED_MAX
+    + LeaseRpc::OWED_MAX
+    + ResultRpc::OWED_MAX
+    + ClientRpc::OWED_MAX;
 
-/// What strangers may send.
-fn stranger_rate(stranger_per_second: u32) -> Rate {
-    Rate::per(stranger_per_second, Duration::from_secs(1))
-}
+const _: () = assert!(HANDLERS_MAX <= 256, "more would be at work at a time than is planned for");
+
+/// What members may send of their own: 500 messages in 10 s.
+const MEMBER: Rate = Rate { burst: 500, every: Duration::from_millis(20) };
+/// Workers beat every 5 s; a leader change, or work that changes hands, adds some.
+const BEAT: Rate = Rate { burst: 20, every: Duration::from_millis(250) };
+/// What strangers may ask. Who waits for approval asks once a second, at each address that it knows, so that it is at
+/// work within seconds of being approved: `docs/decisions/0014-what-strangers-cost.md`.
+const STRANGER: Rate = Rate { burst: 20, every: Duration::from_millis(500) };
+/// What all strangers at one address may ask: an address of the internet, and one that machines share.
+const STRANGERS: Option<(Rate, Rate)> = Some((
+    Rate { burst: 80, every: Duration::from_millis(250) },
+    Rate { burst: 512, every: Duration::from_millis(20) },
+));
 
 rpc!(
     /// Which mesh is this?
-    HelloRpc = Hello: HelloRequest => HelloResponse, 5 s, 2 streams, 32 owed, stranger_rate, |_| None
+    HelloRpc = Hello: HelloRequest => HelloResponse, 5 s, 2 streams, 8 owed, STRANGER, STRANGERS, |_| None
 );
 rpc!(
     /// May I join?
-    EnrollRpc = Enroll: EnrollRequest => EnrollResponse, 10 s, 2 streams, 32 owed, stranger_rate,
+    EnrollRpc = Enroll: EnrollRequest => EnrollResponse, 10 s, 1 streams, 8 owed, STRANGER, STRANGERS,
     |reason| Some(EnrollResponse::Refused(reason))
 );
 rpc!(
     /// I am alive.
-    HeartbeatRpc = Heartbeat: Heartbeat => HeartbeatResponse, 5 s, 2 streams, 256 owed,
-    |_| Rate::per(20, Duration::from_secs(5)), |reason| Some(HeartbeatResponse::Refused(reason))
+    HeartbeatRpc = Heartbeat: Heartbeat => HeartbeatResponse, 5 s, 2 streams, 32 owed, BEAT, None,
+    |reason| Some(HeartbeatResponse::Refused(reason))
 );
 rpc!(
     /// Take these tasks.
-    LeaseRpc = Lease: LeaseRequest => LeaseResponse, 10 s, 8 streams, 64 owed, member_rate,
+    LeaseRpc = Lease: LeaseRequest => LeaseResponse, 10 s, 8 streams, 16 owed, MEMBER, None,
     |reason| Some(LeaseResponse::Refused(reason))
 );
 rpc!(
     /// Here are results.
-    ResultRpc = Result: ResultRequest => ResultResponse, 30 s, 8 streams, 64 owed, member_rate,
+    ResultRpc = Result: ResultRequest => ResultResponse, 30 s, 8 streams, 40 owed, MEMBER, None,
     |reason| Some(ResultResponse::Retry(reason))
 );
 rpc!(
     /// Change this, tell me that.
-    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, 256 owed, member_rate,
+    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, 152 owed, MEMBER, None,
     |reason| Some(ClientResponse::rejected(reason, "the node is busy; try again"))
 );
 
-/// A request that came in.
-pub(super) struct Heard<P: Rpc> {
-    pub(super) from: NodeId,
-    pub(super) request: P::Request,
-    pub(super) channel: ResponseChannel<P::Response>,
+/// What came in.
+pub(super) enum Heard<P: Rpc> {
+    /// A request.
+    Request {
+        from: NodeId,
+        request: P::Request,
+        /// The memory that it holds.
+        permit: Permit,
+        channel: ResponseChannel<P::Response>,
+    },
+    /// A request that there was no room to read.
+    Unread { from: NodeId, channel: ResponseChannel<P::Response> },
+    /// Something that an honest peer does not send.
+    Fault(NodeId, Fault),
+    /// Nothing that concerns anybody else.
+    Nothing,
 }
 
 /// Where an answer goes, and until when.
@@ -181,15 +230,19 @@ struct Waiting<A> {
 pub(super) struct Exchange<P: Rpc> {
     waiting: BTreeMap<OutboundRequestId, Waiting<P::Response>>,
     quotas: Quotas,
+    /// Of strangers at addresses far and near.
+    of_addresses: Option<(Quotas<IpAddr>, Quotas<IpAddr>)>,
     /// Answers that the node owes. At most [`Rpc::OWED_MAX`].
     owed: usize,
 }
 
 impl<P: Rpc> Exchange<P> {
-    pub(super) fn new(stranger_per_second: u32) -> Self {
+    pub(super) fn new() -> Self {
+        let quotas = |rate| Quotas::new(rate, QUOTA_PEERS_MAX);
         Self {
             waiting: BTreeMap::new(),
-            quotas: Quotas::new(P::rate(stranger_per_second), QUOTA_PEERS_MAX),
+            quotas: Quotas::new(P::RATE, QUOTA_PEERS_MAX),
+            of_addresses: P::RATE_OF_ADDRESS.map(|(far, near)| (quotas(far), quotas(near))),
             owed: 0,
         }
     }
@@ -206,7 +259,7 @@ impl<P: Rpc> Exchange<P> {
             Err(error) => drop(reply.send(Err(error))),
             Ok(_rpc) if reply.is_closed() => {}
             Ok(rpc) => {
-                let id = rpc.send_request(&to_peer_id(&to), request);
+                let id = rpc.send_request(&to_peer_id(&to), request.into());
                 self.waiting
                     .insert(id, Waiting { to, until: now.saturating_add(P::TIMEOUT), reply });
             }
@@ -236,37 +289,70 @@ impl<P: Rpc> Exchange<P> {
         }
     }
 
-    /// Hands answers to whoever waits; returns a request that came in.
-    pub(super) fn hear(&mut self, event: Event<P::Request, P::Response>) -> Option<Heard<P>> {
+    /// Hands answers to whoever waits; returns what came in.
+    pub(super) fn hear(&mut self, event: Event<Asked<P::Request>, P::Response>) -> Heard<P> {
         match event {
             Event::Message { peer, message: Message::Request { request, channel, .. }, .. } => {
-                from_peer_id(&peer).map(|from| Heard { from, request, channel })
+                match (from_peer_id(&peer), request) {
+                    (Some(from), Asked::Request(request, permit)) => {
+                        Heard::Request { from, request, permit, channel }
+                    }
+                    (Some(from), Asked::NoRoom) => Heard::Unread { from, channel },
+                    (None, _) => Heard::Nothing,
+                }
             }
             Event::Message { message: Message::Response { request_id, response }, .. } => {
                 self.answer(request_id, Ok(response));
-                None
+                Heard::Nothing
             }
-            Event::OutboundFailure { request_id, error, .. } => {
+            Event::OutboundFailure { peer, request_id, error, .. } => {
                 self.answer(request_id, Err(failure(&error)));
-                None
+                match &error {
+                    OutboundFailure::Io(error) => fault(&peer, Flaw::of(error)),
+                    OutboundFailure::DialFailure
+                    | OutboundFailure::Timeout
+                    | OutboundFailure::ConnectionClosed
+                    | OutboundFailure::UnsupportedProtocols => Heard::Nothing,
+                }
             }
             Event::InboundFailure { peer, error, .. } => {
-                log_inbound_failure(&peer, &error);
-                None
+                tracing::debug!(%peer, %error, "a request was not answered");
+                match &error {
+                    // What was begun and broken off would otherwise be free.
+                    InboundFailure::Io(error)
+                        if error.kind() == std::io::ErrorKind::UnexpectedEof =>
+                    {
+                        fault(&peer, Some(Flaw::Stalled))
+                    }
+                    InboundFailure::Io(error) => fault(&peer, Flaw::of(error)),
+                    InboundFailure::Timeout
+                    | InboundFailure::ConnectionClosed
+                    | InboundFailure::UnsupportedProtocols
+                    | InboundFailure::ResponseOmission => Heard::Nothing,
+                }
             }
-            Event::ResponseSent { .. } => None,
+            Event::ResponseSent { .. } => Heard::Nothing,
         }
     }
 
-    /// Whether a peer may ask once more, or why not.
-    pub(super) fn admit(&mut self, now: Timestamp, from: NodeId) -> Result<(), RejectReason> {
-        if self.owed >= P::OWED_MAX {
-            Err(RejectReason::Busy)
-        } else if self.quotas.take(now, from) {
-            Ok(())
-        } else {
-            Err(RejectReason::RateLimited)
+    /// Whether a peer may ask once more; or why not, and whether that is its own fault. `address` is given of strangers.
+    pub(super) fn admit(
+        &mut self,
+        now: Timestamp,
+        from: NodeId,
+        address: Option<IpAddr>,
+    ) -> Result<(), (RejectReason, Option<Fault>)> {
+        // Whoever is over its quota is so also while the node is busy: a flood must not hide behind itself.
+        if !self.quotas.take(now, from) {
+            return Err((RejectReason::RateLimited, Some(Fault::Flooding)));
         }
+        if let (Some(address), Some((far, near))) = (address, &mut self.of_addresses) {
+            let quotas = if is_near(address) { near } else { far };
+            if !quotas.take(now, source(address)) {
+                return Err((RejectReason::RateLimited, None));
+            }
+        }
+        if self.owed >= P::OWED_MAX { Err((RejectReason::Busy, None)) } else { Ok(()) }
     }
 
     /// The node was given a request.
@@ -299,6 +385,15 @@ fn failure(error: &OutboundFailure) -> RpcError {
     }
 }
 
-fn log_inbound_failure(peer: &PeerId, error: &InboundFailure) {
-    tracing::debug!(%peer, %error, "a request was not answered");
+/// What a peer did wrong, if the error of a stream says so.
+fn fault<P: Rpc>(peer: &libp2p::PeerId, flaw: Option<Flaw>) -> Heard<P> {
+    let fault = flaw.map(|flaw| match flaw {
+        Flaw::TooLong => Fault::Oversized,
+        Flaw::Malformed => Fault::Malformed,
+        Flaw::Stalled => Fault::Stalled,
+    });
+    match (from_peer_id(peer), fault) {
+        (Some(from), Some(fault)) => Heard::Fault(from, fault),
+        (None, _) | (_, None) => Heard::Nothing,
+    }
 }

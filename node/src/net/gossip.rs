@@ -93,6 +93,8 @@ fn score(topic: &IdentTopic) -> PeerScoreParams {
         decay_interval: Duration::from_secs(10),
         decay_to_zero: 0.01,
         retain_score: Duration::from_secs(3_600),
+        // `core::reputation`, and a bonus for coordinators: told by the event loop.
+        app_specific_weight: 1.0,
         ip_colocation_factor_weight: 0.0,
         behaviour_penalty_weight: -10.0,
         behaviour_penalty_threshold: 6.0,

@@ -1,7 +1,5 @@
 //! How the rest of the node speaks to the network.
 
-use std::collections::BTreeSet;
-
 use libp2p::Multiaddr;
 use protocol::{
     ids::{Hash, NodeId},
@@ -17,8 +15,9 @@ use protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, blobs, streams::OpenReply,
+    BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, Roll, blobs, streams::OpenReply,
 };
+use crate::core::reputation::Fault;
 
 /// Commands that wait for the task; more callers than this wait themselves.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -125,7 +124,8 @@ pub(super) enum Command {
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Connect(Multiaddr, oneshot::Sender<Result<NodeId, ConnectError>>),
     JoinMesh(Box<MeshSetup>, oneshot::Sender<()>),
-    SetMembers(BTreeSet<NodeId>, oneshot::Sender<()>),
+    SetRoll(Box<Roll>, oneshot::Sender<()>),
+    Report(NodeId, Fault),
     SetTargets(Vec<NodeAddress>),
     SetSeeking(bool),
     Publish(Vec<u8>, oneshot::Sender<Result<(), PublishError>>),
@@ -151,7 +151,8 @@ impl Command {
             | Self::ListenAddresses(_)
             | Self::Connect(..)
             | Self::JoinMesh(..)
-            | Self::SetMembers(..)
+            | Self::SetRoll(..)
+            | Self::Report(..)
             | Self::SetTargets(_)
             | Self::SetSeeking(_)
             | Self::Publish(..)
@@ -211,9 +212,17 @@ impl NetHandle {
         let _stopped = self.ask(|reply| Command::JoinMesh(setup, reply)).await;
     }
 
-    /// Says who is approved. Connections of those who no longer are get closed, those of newcomers are made anew.
-    pub async fn set_members(&self, members: BTreeSet<NodeId>) {
-        let _stopped = self.ask(|reply| Command::SetMembers(members, reply)).await;
+    /// Says who is approved and who is blocked. Connections of those who no longer are members get closed, those of
+    /// newcomers are made anew.
+    pub async fn set_roll(&self, roll: Roll) {
+        let roll = Box::new(roll);
+        let _stopped = self.ask(|reply| Command::SetRoll(roll, reply)).await;
+    }
+
+    /// Says what a peer did wrong that only the caller could see. Left out while 64 commands wait: whoever does it
+    /// again is reported again.
+    pub fn report(&self, node: NodeId, fault: Fault) {
+        let _full = self.commands.try_send(Command::Report(node, fault));
     }
 
     /// Says to whom connections are kept up, whatever happens: coordinators and remembered members. At most
@@ -340,7 +349,11 @@ impl NetHandle {
         sink: &mut dyn BlobSink,
     ) -> Result<Fetched, FetchError> {
         let stream = self.open_blob_stream(from).await.map_err(FetchError::Open)?;
-        blobs::fetch(stream, wanted, sink).await
+        let fetched = blobs::fetch(stream, wanted, sink).await;
+        if let Err(FetchError::Corrupt { .. }) = &fetched {
+            self.report(from, Fault::WrongContent);
+        }
+        fetched
     }
 
     async fn call<A>(

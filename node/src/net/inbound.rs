@@ -137,8 +137,10 @@ impl<A> Responder<A> {
 pub enum AdvertVerdict {
     /// Good: forward it.
     Accept,
-    /// Stale, known or too often: neither forward it nor blame anyone.
+    /// Stale or known: neither forward it nor blame anyone.
     Ignore,
+    /// Its author publishes too often: not forwarded, and the author is blamed if this node has it from the author.
+    TooOften,
     /// Whoever forwarded it misbehaved: undecodable, or a bad signature.
     Reject,
 }

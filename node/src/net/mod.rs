@@ -6,8 +6,11 @@
 //!                                                 └────────────── Responder (one per request) ◀───────────────┘
 //! ```
 //!
-//! Strangers reach `identify`, `ping`, hello and enrolment. Everything else is behind a
-//! [`Gated`](protocol::net::Gated) behaviour that only approved members of the mesh get through.
+//! Four things stand between the network and the node, in this order: `accept` rations handshakes by address;
+//! `door` lets peers in, few strangers at a time and nobody who is blocked or banned; a
+//! [`Gated`](protocol::net::Gated) behaviour keeps everything but `identify`, `ping`, hello and enrolment for approved
+//! members; quotas and a [`Budget`](protocol::net::Budget) bound what those who are in may ask. What peers do wrong is
+//! counted by [`core::reputation`](crate::core::reputation).
 //!
 //! # Invariants
 //!
@@ -16,9 +19,12 @@
 //! 3. Whatever a remote can make us hold has a bound, in [`NetConfig`] or in the constants of these modules.
 //! 4. No message of the mesh's own protocols reaches the node unless its sender is in the member list.
 
+mod accept;
+pub mod bans;
 mod behaviour;
 mod blobs;
 mod config;
+mod door;
 mod event_loop;
 mod exchange;
 mod gossip;
@@ -27,14 +33,15 @@ mod inbound;
 mod kademlia;
 mod mdns;
 mod metrics;
+mod paced;
 mod peers;
-pub mod quota;
 pub mod redial;
 pub mod remember;
+mod strangers;
 mod streams;
 
 pub use blobs::{BlobSink, BlobSource, FetchError, Fetched, OpenBlob, ServeError, fetch, serve};
-pub use config::{MeshSetup, NetConfig};
+pub use config::{MeshSetup, NetConfig, Roll};
 pub use event_loop::{Net, NetError, NetTask, start};
 pub use handle::{ConnectError, NetHandle, PublishError, RpcError};
 pub use inbound::{AdvertVerdict, Inbound, Judge, Responder};

@@ -67,6 +67,8 @@ pub struct PeerInfo {
     pub agent: Option<String>,
     /// Whether it is in the member list.
     pub member: bool,
+    /// How it behaves, from −100 to 100: [`core::reputation`](crate::core::reputation).
+    pub score: i8,
 }
 
 impl PeerInfo {
@@ -168,13 +170,19 @@ impl Peers {
         peer.says.clone()
     }
 
-    pub(super) fn list(&self, is_member: impl Fn(&NodeId) -> bool) -> Vec<PeerInfo> {
-        self.0.iter().filter_map(|(node, peer)| peer.info(*node, is_member(node))).collect()
+    /// The address that a peer is connected from or at: of its oldest connection.
+    pub(super) fn ip(&self, node: &NodeId) -> Option<IpAddr> {
+        self.0.get(node)?.connections.values().find_map(|connection| ip(&connection.address))
+    }
+
+    /// All of them, with what is known about each: whether it is a member, and its score.
+    pub(super) fn list(&self, known: impl Fn(&NodeId) -> (bool, i8)) -> Vec<PeerInfo> {
+        self.0.iter().filter_map(|(node, peer)| peer.info(*node, known(node))).collect()
     }
 }
 
 impl Peer {
-    fn info(&self, node: NodeId, member: bool) -> Option<PeerInfo> {
+    fn info(&self, node: NodeId, (member, score): (bool, i8)) -> Option<PeerInfo> {
         let connection = self.connections.values().next()?;
         let dialled = self.connections.values().filter(|connection| connection.dialled);
         let mut addresses: Vec<_> = dialled.map(|connection| connection.address.clone()).collect();
@@ -193,6 +201,7 @@ impl Peer {
             rtt_us: self.rtt_us,
             agent: self.agent.clone(),
             member,
+            score,
         })
     }
 }
@@ -213,7 +222,7 @@ pub(super) fn elsewhere(addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
 }
 
 /// The address of the machine, if the address begins with one.
-fn ip(address: &Multiaddr) -> Option<IpAddr> {
+pub(super) fn ip(address: &Multiaddr) -> Option<IpAddr> {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => Some(ip.into()),
         Some(Protocol::Ip6(ip)) => Some(ip.into()),
@@ -274,7 +283,7 @@ mod tests {
             send_back_addr: address("/ip4/10.0.0.1/tcp/9999"),
         };
         assert!(!peers.connected(NODE, two, &back));
-        assert_eq!(peers.list(|_| true).first().unwrap().path, PeerPath::Quic);
+        assert_eq!(peers.list(|_| (true, 0)).first().unwrap().path, PeerPath::Quic);
         assert!(!peers.disconnected(NODE, one));
         assert!(peers.disconnected(NODE, two));
         assert!(!peers.contains(&NODE));
@@ -285,7 +294,7 @@ mod tests {
         let mut peers = peers("/ip4/10.0.0.1/tcp/1");
         peers.pinged(&NODE, Duration::from_micros(800));
         peers.pinged(&NODE, Duration::from_micros(1_600));
-        assert_eq!(peers.list(|_| true).first().unwrap().rtt_us, Some(900));
+        assert_eq!(peers.list(|_| (true, 0)).first().unwrap().rtt_us, Some(900));
     }
 
     #[test]
@@ -314,6 +323,6 @@ mod tests {
         let says = (0..100).map(|port| address(&format!("/ip4/10.0.0.1/tcp/{port}"))).collect();
         let mut peers = peers("/ip4/10.0.0.1/tcp/1");
         assert_eq!(peers.identified(&NODE, "x".repeat(10_000), says).len(), ADDRESSES_MAX);
-        assert_eq!(peers.list(|_| true).first().unwrap().agent.as_ref().unwrap().len(), 64);
+        assert_eq!(peers.list(|_| (true, 0)).first().unwrap().agent.as_ref().unwrap().len(), 64);
     }
 }

@@ -182,6 +182,8 @@ pub struct Peer {
     pub agent: Option<String>,
     /// Round trip.
     pub rtt_seconds: Option<f64>,
+    /// How it behaves, from −100 to 100: at −20 it is disconnected, at −50 banned.
+    pub score: i8,
     /// How long it has been connected.
     pub connected_seconds: Option<f64>,
 }

@@ -241,6 +241,7 @@ pub(crate) fn peer() -> views::Peer {
         direction: "inbound".to_owned(),
         agent: Some("weft/0.1.0".to_owned()),
         rtt_seconds: Some(0.0125),
+        score: -4,
         connected_seconds: Some(61.5),
     }
 }

@@ -3,12 +3,14 @@
 //! [`Codec`] carries canonical values over request-response, [`Gated`] keeps strangers out of a behaviour,
 //! [`tcp_quic`] and [`swarm`] build what both programs listen with, inside the limits of this module.
 
+mod budget;
 mod codec;
 mod gated;
 mod ids;
 mod transport;
 
-pub use codec::Codec;
+pub use budget::{Budget, IN_FLIGHT_BYTES_MAX, Permit};
+pub use codec::{Asked, Codec, Flaw};
 pub use gated::Gated;
 pub use ids::{from_peer_id, keypair, to_peer_id};
 #[cfg(any(test, feature = "testing"))]

@@ -138,7 +138,9 @@ impl ConnectionLimits {
     /// The limits of a node.
     #[must_use]
     pub const fn node(established_in: u32) -> Self {
-        Self { pending_in: 16, pending_out: 32, established_in, established_out: 96, per_peer: 2 }
+        // Handshakes are rationed where they begin (`node::net::accept`): this is only a backstop. A low limit here
+        // would let that many silent connections keep everybody out.
+        Self { pending_in: 128, pending_out: 32, established_in, established_out: 96, per_peer: 2 }
     }
 }
 

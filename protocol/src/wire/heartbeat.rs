@@ -64,13 +64,16 @@ pub enum HeartbeatResponse {
     Refused(RejectReason),
 }
 
-/// Everybody who is approved.
+/// Who is a member, and who may not even connect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Roster {
     /// Grows with each change.
     pub version: u64,
-    /// Who.
+    /// Who is approved.
     pub members: Vec<NodeId>,
+    /// Who was refused, removed or suspended: the latest [`BLOCKED_MAX`](crate::limits::BLOCKED_MAX). Members do not
+    /// let them in.
+    pub blocked: Vec<NodeId>,
     /// Who coordinates, and where.
     pub coordinators: Vec<NodeAddress>,
 }

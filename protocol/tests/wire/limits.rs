@@ -5,8 +5,8 @@ use protocol::{
     codec::{Canonical, try_encode},
     ids::{Hash, NodeId, TaskIndex},
     limits::{
-        ADDRESS_BYTES_MAX, ADDRESSES_MAX, ADMISSION_BYTES_MAX, BATCH_ITEMS_MAX, ENVELOPE_BYTES_MAX,
-        GOSSIP_BYTES_MAX, NODES_MAX, RPC_BYTES_MAX, STRANGER_BYTES_MAX,
+        ADDRESS_BYTES_MAX, ADDRESSES_MAX, ADMISSION_BYTES_MAX, BATCH_ITEMS_MAX, BLOCKED_MAX,
+        ENVELOPE_BYTES_MAX, GOSSIP_BYTES_MAX, NODES_MAX, RPC_BYTES_MAX, STRANGER_BYTES_MAX,
     },
     sign::{Signable, Signed},
     wire::{
@@ -78,7 +78,8 @@ fn the_largest_mesh_fits_an_admission_and_a_roster() {
     };
     let admitted = EnrollResponse::Admitted(Box::new(membership));
     assert!(try_encode(&admitted).unwrap().len() + Genesis::BYTES_MAX <= ADMISSION_BYTES_MAX);
-    let roster = Roster { version: 1, members, coordinators };
+    let blocked = vec![NodeId([8; 32]); BLOCKED_MAX];
+    let roster = Roster { version: 1, members, blocked, coordinators };
     assert!(
         try_encode(&HeartbeatResponse::Heard {
             lost: vec![LEASE; 500],

@@ -390,6 +390,11 @@ fn joining() -> Vec<WireType> {
     ]
 }
 
+fn roster() -> Roster {
+    let blocked = vec![NodeId([0xb1; 32])];
+    Roster { version: 6, members: vec![node()], blocked, coordinators: vec![address()] }
+}
+
 fn work() -> Vec<WireType> {
     let offer = LeaseOffer {
         batch: lease(),
@@ -409,7 +414,7 @@ fn work() -> Vec<WireType> {
         availability: availability(),
         returned: vec![LEASE],
     };
-    let roster = Roster { version: 6, members: vec![node()], coordinators: vec![address()] };
+    let roster = roster();
     let results = ResultRequest {
         receipts: receipts(),
         outputs: vec![output()],

@@ -115,6 +115,25 @@ impl Connection {
         }
     }
 
+    /// The protocols that the target says it speaks; empty if it does not say.
+    ///
+    /// # Errors
+    ///
+    /// If the connection or the stream breaks.
+    pub async fn list(&self) -> anyhow::Result<Vec<String>> {
+        let mut stream = self.stream().await?;
+        stream.write_all(&lines(&[MULTISTREAM, "ls"])?).await?;
+        stream.close().await?;
+        let mut said = Vec::new();
+        let mut stream = stream.take(LINE_MAX);
+        let reading = stream.read_to_end(&mut said);
+        let _length = tokio::time::timeout(PATIENCE, reading).await.context("no list in time")?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let names =
+            said.split('\n').filter_map(|line| Some(line.get(line.find('/')?..)?.to_owned()));
+        Ok(names.filter(|name| name != MULTISTREAM).collect())
+    }
+
     /// Sends one message and closes, without waiting for anything: negotiation and message in one go.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! More messages than anybody should send.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use protocol::{codec::encode, keys::SecretKey, names, wire::enroll::HelloRequest};
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -11,6 +11,8 @@ use super::{Connection, Counts, Target, connection::framed, for_a_while};
 const BURSTS_PER_SECOND: u32 = 100;
 /// The time from one burst to the next.
 const BURST_EVERY: Duration = Duration::from_millis(10);
+/// Streams that are kept open, so that what was sent on them arrives.
+const OPEN_MAX: usize = 64;
 /// The pause after a refused connection, so that the attacker does not only burn its own processor.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -91,11 +93,15 @@ impl Flood {
         counts: &mut Counts,
     ) {
         let burst = (self.per_second / BURSTS_PER_SECOND).max(1);
+        // A stream that is dropped at once is reset, and what was sent on it is not looked at.
+        let mut open = VecDeque::new();
         loop {
             pace.tick().await;
             for _ in 0..burst {
-                if connection.shout(protocol, message).await.is_err() {
-                    return;
+                let Ok(stream) = connection.shout(protocol, message).await else { return };
+                open.push_back(stream);
+                if open.len() > OPEN_MAX {
+                    open.pop_front();
                 }
                 counts.sent = counts.sent.saturating_add(1);
             }

@@ -103,7 +103,7 @@ async fn on_stream(connection: &Connection, protocol: Option<&str>, piece: &[u8]
 
 /// Every protocol that a node may speak, and some that none does.
 #[must_use]
-pub(super) fn protocols(mesh: &MeshId) -> Vec<String> {
+pub fn protocols(mesh: &MeshId) -> Vec<String> {
     let open =
         [names::HELLO, names::ENROLL, "/ipfs/id/1.0.0", "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
     let others = [

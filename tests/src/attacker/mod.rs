@@ -16,7 +16,7 @@ use std::{thread, time::Duration};
 use anyhow::{Context as _, anyhow};
 pub use connection::{Connection, Stream};
 pub use flood::{Flood, Message};
-pub use garbage::Garbage;
+pub use garbage::{Garbage, protocols};
 pub use half_open::HalfOpen;
 pub use hold::{Hold, How};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};

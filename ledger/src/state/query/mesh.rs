@@ -2,7 +2,7 @@
 
 use protocol::{
     ids::{AccountId, NodeId},
-    limits::NODES_MAX,
+    limits::{BLOCKED_MAX, NODES_MAX},
     merkle::Digest,
     time::UnixMillis,
     wire::{
@@ -48,6 +48,8 @@ pub struct Roster {
     pub version: u64,
     /// Members: which, whose, what they may do. In the order of their ids.
     pub members: Vec<(NodeId, AccountId, Vec<Role>)>,
+    /// Nodes that were refused, removed or suspended: the latest [`BLOCKED_MAX`], latest first.
+    pub blocked: Vec<NodeId>,
 }
 
 /// The mesh; `None` before it is founded.
@@ -93,19 +95,24 @@ pub fn nodes<R: Records + ?Sized>(records: &R) -> Result<Vec<NodeView>, ReadErro
     Ok(all(records)?.into_iter().map(|(node, record)| view(node, record)).collect())
 }
 
-/// All members.
+/// All members, and who must stay out.
 ///
 /// # Errors
 ///
 /// If the records cannot be read.
 pub fn roster<R: Records + ?Sized>(records: &R) -> Result<Roster, ReadError> {
     let counts = get::<Counts>(records, keys::COUNTS)?.unwrap_or_default();
-    let members = all(records)?
-        .into_iter()
-        .filter(|(_, record)| record.admission == Admission::Approved)
-        .map(|(node, record)| (node, record.account, record.roles))
-        .collect();
-    Ok(Roster { version: counts.roster, members })
+    let (mut members, mut blocked) = (Vec::new(), Vec::new());
+    for (node, record) in all(records)? {
+        match record.admission {
+            Admission::Approved => members.push((node, record.account, record.roles)),
+            Admission::Suspended | Admission::Blacklisted => blocked.push((record.since, node)),
+            Admission::Pending => {}
+        }
+    }
+    blocked.sort_unstable_by(|one, other| other.cmp(one));
+    let blocked = blocked.into_iter().map(|(_, node)| node).take(BLOCKED_MAX).collect();
+    Ok(Roster { version: counts.roster, members, blocked })
 }
 
 fn all<R: Records + ?Sized>(records: &R) -> Result<Vec<(NodeId, NodeRecord)>, ReadError> {

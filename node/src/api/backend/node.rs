@@ -116,6 +116,7 @@ impl NodeApi {
                 rtt_seconds: peer
                     .rtt_us
                     .map(|rtt| std::time::Duration::from_micros(rtt).as_secs_f64()),
+                score: peer.score,
                 connected_seconds: None,
             }
         };

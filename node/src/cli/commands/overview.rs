@@ -186,18 +186,22 @@ pub async fn peers(context: &Context) -> Result<Exit, CliError> {
         |list: &List<Peer>| list.items.as_slice(),
         |peer| peer.peer.to_string(),
         |list| {
-            let mut table = Table::new(&["NODE", "PEER", "PATH", "OPENED", "RTT", "ADDRESS"]);
+            let heads = ["NODE", "PEER", "PATH", "OPENED", "RTT", "ADDRESS", "SCORE"];
+            let columns = if wide { heads.len() } else { heads.len().saturating_sub(1) };
+            let mut table = Table::new(heads.get(..columns).unwrap_or_default());
             for peer in &list.items {
                 let id =
                     if wide { peer.peer.to_string() } else { format!("…{}", peer.peer.short()) };
-                table.row([
+                let row = [
                     peer.name.clone().unwrap_or_default(),
                     id,
                     peer.path.clone(),
                     peer.direction.clone(),
                     peer.rtt_seconds.map(human::seconds).unwrap_or_default(),
                     peer.address.clone(),
-                ]);
+                    peer.score.to_string(),
+                ];
+                table.row(row.into_iter().take(columns));
             }
             table
         },

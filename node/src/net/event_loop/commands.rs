@@ -13,7 +13,10 @@ impl NetTask {
         let now = self.now();
         match command {
             Command::Peers(reply) => {
-                drop(reply.send(self.peers.list(|node| self.members.contains(node))))
+                let list = self.peers.list(|node| {
+                    (self.roll.members.contains(node), self.reputation.score(now, node))
+                });
+                drop(reply.send(list));
             }
             Command::ListenAddresses(reply) => {
                 self.asked_where.push(reply);
@@ -24,17 +27,20 @@ impl NetTask {
                 self.join(*setup);
                 let _gone = reply.send(());
             }
-            Command::SetMembers(members, reply) => {
-                self.set_members(members);
+            Command::SetRoll(roll, reply) => {
+                self.set_roll(*roll);
                 let _gone = reply.send(());
             }
+            Command::Report(node, fault) => self.fault(node, fault),
             Command::SetTargets(targets) => self.set_targets(targets),
             Command::SetSeeking(seeking) => self.set_seeking(seeking),
             Command::Publish(bytes, reply) => drop(reply.send(self.publish(bytes))),
-            Command::OpenBlobs(to, reply) => match reach(&mut self.swarm, &self.members, &to) {
-                Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),
-                Err(error) => drop(reply.send(Err(error))),
-            },
+            Command::OpenBlobs(to, reply) => {
+                match reach(&mut self.swarm, &self.roll.members, &to) {
+                    Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
             Command::Hello(call) => {
                 self.hello.ask(now, Ok(&mut self.swarm.behaviour_mut().hello), call)
             }
@@ -42,19 +48,19 @@ impl NetTask {
                 self.enroll.ask(now, Ok(&mut self.swarm.behaviour_mut().enroll), *call)
             }
             Command::Heartbeat(call) => {
-                let mesh = reach(&mut self.swarm, &self.members, &call.to);
+                let mesh = reach(&mut self.swarm, &self.roll.members, &call.to);
                 self.heartbeat.ask(now, mesh.map(|mesh| &mut mesh.heartbeat), call);
             }
             Command::Lease(call) => {
-                let mesh = reach(&mut self.swarm, &self.members, &call.to);
+                let mesh = reach(&mut self.swarm, &self.roll.members, &call.to);
                 self.lease.ask(now, mesh.map(|mesh| &mut mesh.lease), *call);
             }
             Command::Result(call) => {
-                let mesh = reach(&mut self.swarm, &self.members, &call.to);
+                let mesh = reach(&mut self.swarm, &self.roll.members, &call.to);
                 self.result.ask(now, mesh.map(|mesh| &mut mesh.result), *call);
             }
             Command::Client(call) => {
-                let mesh = reach(&mut self.swarm, &self.members, &call.to);
+                let mesh = reach(&mut self.swarm, &self.roll.members, &call.to);
                 self.client.ask(now, mesh.map(|mesh| &mut mesh.client), *call);
             }
         }

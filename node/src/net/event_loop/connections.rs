@@ -4,14 +4,17 @@ use libp2p::{
     core::ConnectedPoint,
     multiaddr::Protocol,
     swarm::{
-        DialError,
+        ConnectionError, DialError,
         dial_opts::{DialOpts, PeerCondition},
     },
 };
 use protocol::net::{from_peer_id, to_peer_id};
 
 use super::{
-    super::peers::{elsewhere, without_p2p},
+    super::{
+        paced::TooManyStreams,
+        peers::{elsewhere, without_p2p},
+    },
     *,
 };
 
@@ -25,8 +28,14 @@ impl NetTask {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_established(peer_id, connection_id, &endpoint);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                self.on_closed(peer_id, connection_id)
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                if let Some(ConnectionError::IO(error)) = &cause
+                    && TooManyStreams::is_behind(error)
+                    && let Some(node) = from_peer_id(&peer_id)
+                {
+                    self.fault(node, Fault::Streams);
+                }
+                self.on_closed(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 self.on_dial_failed(connection_id, peer_id, &error);
@@ -140,6 +149,7 @@ impl NetTask {
             self.say(node, true);
             self.greet(node);
         }
+        self.score_gossip_of(&node);
         if endpoint.is_dialer() {
             let address = without_p2p(endpoint.get_remote_address().clone());
             if self.is_member(&node)

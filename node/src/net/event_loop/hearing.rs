@@ -1,7 +1,12 @@
 //! What others send. Limits, quotas and membership are checked here; nothing unchecked gets further.
 
 use libp2p::{core::PeerRecord, gossipsub, identify, kad, ping, request_response::ResponseChannel};
-use protocol::{limits::GOSSIP_BYTES_MAX, names, net::from_peer_id, reject::RejectReason};
+use protocol::{
+    limits::GOSSIP_BYTES_MAX,
+    names,
+    net::{from_peer_id, to_peer_id},
+    reject::RejectReason,
+};
 
 use super::{
     super::{
@@ -23,7 +28,9 @@ enum Sender {
 impl NetTask {
     pub(super) fn hear(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Limits(never) | BehaviourEvent::Memory(never) => match never {},
+            BehaviourEvent::Door(never)
+            | BehaviourEvent::Limits(never)
+            | BehaviourEvent::Memory(never) => match never {},
             BehaviourEvent::Identify(event) => self.on_identify(event),
             BehaviourEvent::Ping(event) => self.on_ping(&event),
             BehaviourEvent::Hello(event) => {
@@ -72,22 +79,28 @@ impl NetTask {
     /// Gives a request to the node, or refuses it.
     fn pass_on<P: Rpc>(
         &mut self,
-        heard: Option<Heard<P>>,
+        heard: Heard<P>,
         sender: Sender,
         exchange: impl Fn(&mut Self) -> &mut Exchange<P>,
     ) {
-        let Some(Heard { from, request, channel }) = heard else { return };
-        let now = self.now();
-        let admitted = match sender {
-            Sender::Member if !self.is_member(&from) => Err(RejectReason::NotApproved),
-            Sender::Member | Sender::Anybody => exchange(self).admit(now, from),
+        let (from, request, permit, channel) = match heard {
+            Heard::Request { from, request, permit, channel } => (from, request, permit, channel),
+            Heard::Unread { from, channel } => {
+                self.refuse::<P>(from, channel, RejectReason::Busy);
+                return;
+            }
+            Heard::Fault(from, fault) => {
+                self.fault(from, fault);
+                return;
+            }
+            Heard::Nothing => return,
         };
-        if let Err(reason) = admitted {
-            self.refuse::<P>(channel, reason);
+        if let Err(reason) = self.admit(from, sender, &exchange) {
+            self.refuse::<P>(from, channel, reason);
             return;
         }
         let Ok(room) = self.inbound.try_reserve() else {
-            self.refuse::<P>(channel, RejectReason::Busy);
+            self.refuse::<P>(from, channel, RejectReason::Busy);
             return;
         };
         let (respond, answer) = Responder::new();
@@ -97,55 +110,99 @@ impl NetTask {
         self.answers.push(
             async move {
                 let answer = tokio::time::timeout(P::TIMEOUT, answer).await;
-                Completion::Answered(P::answered(channel, answer.ok().and_then(Result::ok)))
+                drop(permit);
+                let answered = P::answered(channel, answer.ok().and_then(Result::ok));
+                Completion::Answered { from, answered }
             }
             .boxed(),
         );
     }
 
+    /// Whether a peer may ask once more. Who asks too often is told so, and it is remembered.
+    fn admit<P: Rpc>(
+        &mut self,
+        from: NodeId,
+        sender: Sender,
+        exchange: impl Fn(&mut Self) -> &mut Exchange<P>,
+    ) -> Result<(), RejectReason> {
+        let (now, is_member) = (self.now(), self.is_member(&from));
+        let address = match sender {
+            Sender::Member if !is_member => return Err(RejectReason::NotApproved),
+            Sender::Anybody if !is_member => {
+                self.swarm.behaviour_mut().door.asked(&to_peer_id(&from));
+                self.peers.ip(&from)
+            }
+            Sender::Member | Sender::Anybody => None,
+        };
+        exchange(self).admit(now, from, address).map_err(|(reason, fault)| {
+            if let Some(fault) = fault {
+                self.fault(from, fault);
+            }
+            reason
+        })
+    }
+
     /// One answer less that the node owes.
     pub(super) const fn paid(&mut self, done: &Completion) {
         match done {
-            Completion::Answered(Answered::Hello(..)) => self.hello.paid(),
-            Completion::Answered(Answered::Enroll(..)) => self.enroll.paid(),
-            Completion::Answered(Answered::Heartbeat(..)) => self.heartbeat.paid(),
-            Completion::Answered(Answered::Lease(..)) => self.lease.paid(),
-            Completion::Answered(Answered::Result(..)) => self.result.paid(),
-            Completion::Answered(Answered::Client(..)) => self.client.paid(),
+            Completion::Answered { answered: Answered::Hello(..), .. } => self.hello.paid(),
+            Completion::Answered { answered: Answered::Enroll(..), .. } => self.enroll.paid(),
+            Completion::Answered { answered: Answered::Heartbeat(..), .. } => self.heartbeat.paid(),
+            Completion::Answered { answered: Answered::Lease(..), .. } => self.lease.paid(),
+            Completion::Answered { answered: Answered::Result(..), .. } => self.result.paid(),
+            Completion::Answered { answered: Answered::Client(..), .. } => self.client.paid(),
             Completion::Judged { .. } => self.unjudged = self.unjudged.saturating_sub(1),
             // Asked, not owed.
             Completion::Greeted { .. } => {}
         }
     }
 
-    fn refuse<P: Rpc>(&mut self, channel: ResponseChannel<P::Response>, reason: RejectReason) {
+    fn refuse<P: Rpc>(
+        &mut self,
+        from: NodeId,
+        channel: ResponseChannel<P::Response>,
+        reason: RejectReason,
+    ) {
         tracing::debug!(%reason, "refused a request");
         self.shell.metrics.refused.inc();
-        self.complete(Completion::Answered(P::answered(channel, P::refusal(reason))));
+        let answered = P::answered(channel, P::refusal(reason));
+        self.complete(Completion::Answered { from, answered });
     }
 
     /// Sends what the node answered or judged. An answer that nobody waits for any more is dropped.
     pub(super) fn complete(&mut self, done: Completion) {
+        let (fault, from) = match &done {
+            Completion::Answered { from, answered } => (fault_behind(answered), Some(*from)),
+            Completion::Judged { from, fault, .. } => (*fault, from_peer_id(from)),
+            Completion::Greeted { .. } => (None, None),
+        };
+        self.say_what(done);
+        if let (Some(fault), Some(from)) = (fault, from) {
+            self.fault(from, fault);
+        }
+    }
+
+    fn say_what(&mut self, done: Completion) {
         let done = match done {
             Completion::Greeted { node, answer } => return self.greeted(node, answer),
-            other @ (Completion::Answered(_) | Completion::Judged { .. }) => other,
+            other @ (Completion::Answered { .. } | Completion::Judged { .. }) => other,
         };
         let behaviour = self.swarm.behaviour_mut();
         let mesh = behaviour.mesh.inner_mut();
         match done {
             Completion::Greeted { .. } => {}
-            Completion::Judged { id, from, verdict } => {
+            Completion::Judged { id, from, verdict, .. } => {
                 if let Some(mesh) = mesh {
                     mesh.gossip.report_message_validation_result(&id, &from, verdict);
                 }
             }
-            Completion::Answered(Answered::Hello(channel, Some(answer))) => {
+            Completion::Answered { answered: Answered::Hello(channel, Some(answer)), .. } => {
                 drop(behaviour.hello.send_response(channel, answer));
             }
-            Completion::Answered(Answered::Enroll(channel, Some(answer))) => {
+            Completion::Answered { answered: Answered::Enroll(channel, Some(answer)), .. } => {
                 drop(behaviour.enroll.send_response(channel, answer));
             }
-            Completion::Answered(answered) => {
+            Completion::Answered { answered, .. } => {
                 if let Some(mesh) = mesh {
                     answer_member(mesh, answered);
                 }
@@ -160,7 +217,8 @@ impl NetTask {
             return;
         };
         if message.data.len() > GOSSIP_BYTES_MAX {
-            self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Reject });
+            let (verdict, fault) = (MessageAcceptance::Reject, Some(Fault::Oversized));
+            self.complete(Completion::Judged { id, from, verdict, fault });
             return;
         }
         let author =
@@ -169,20 +227,27 @@ impl NetTask {
             if self.unjudged < UNJUDGED_MAX { self.inbound.try_reserve().ok() } else { None };
         let (Some(author), Some(room)) = (author, room) else {
             self.shell.metrics.adverts_ignored.inc();
-            self.complete(Completion::Judged { id, from, verdict: MessageAcceptance::Ignore });
+            let (verdict, fault) = (MessageAcceptance::Ignore, None);
+            self.complete(Completion::Judged { id, from, verdict, fault });
             return;
         };
+        let direct = from_peer_id(&from) == Some(author);
         let (judge, verdict) = Judge::new();
         room.send(Inbound::Advert { from: author, bytes: message.data, judge });
         self.unjudged = self.unjudged.saturating_add(1);
         self.answers.push(
             async move {
-                let verdict = match verdict.await {
-                    Ok(AdvertVerdict::Accept) => MessageAcceptance::Accept,
-                    Ok(AdvertVerdict::Reject) => MessageAcceptance::Reject,
-                    Ok(AdvertVerdict::Ignore) | Err(_) => MessageAcceptance::Ignore,
+                let (verdict, fault) = match verdict.await {
+                    Ok(AdvertVerdict::Accept) => (MessageAcceptance::Accept, None),
+                    Ok(AdvertVerdict::Reject) => {
+                        (MessageAcceptance::Reject, Some(Fault::BadSignature))
+                    }
+                    Ok(AdvertVerdict::TooOften) => {
+                        (MessageAcceptance::Ignore, direct.then_some(Fault::Flooding))
+                    }
+                    Ok(AdvertVerdict::Ignore) | Err(_) => (MessageAcceptance::Ignore, None),
                 };
-                Completion::Judged { id, from, verdict }
+                Completion::Judged { id, from, verdict, fault }
             }
             .boxed(),
         );
@@ -203,6 +268,11 @@ impl NetTask {
             self.is_foreign(node);
             return;
         }
+        let now = self.now();
+        if !self.identified.take(now, node) {
+            self.fault(node, Fault::Flooding);
+            return;
+        }
         let signed = info
             .signed_peer_record
             .and_then(|envelope| PeerRecord::from_signed_envelope(envelope).ok());
@@ -220,6 +290,9 @@ impl NetTask {
 
     fn on_kad(&mut self, event: kad::Event) {
         self.shell.libp2p.record(&event);
+        if let kad::Event::InboundRequest { request } = &event {
+            self.on_kad_request(request);
+        }
         let kad::Event::OutboundQueryProgressed { id, result, step, .. } = event else { return };
         if let kad::QueryResult::GetClosestPeers(found) = result {
             let peers = match found {
@@ -236,6 +309,35 @@ impl NetTask {
         if step.last {
             self.looked(id);
         }
+    }
+
+    /// Nobody keeps records or providers in this mesh (`docs/decisions/0008`), so nobody honest sends any: they are left
+    /// lying, and it costs whoever sent them.
+    fn on_kad_request(&mut self, request: &kad::InboundRequest) {
+        let by = match request {
+            kad::InboundRequest::PutRecord { source, .. } => Some(*source),
+            kad::InboundRequest::AddProvider { record } => {
+                // Kademlia itself has checked that the provider is who sent it.
+                record.as_ref().map(|record| record.provider)
+            }
+            kad::InboundRequest::FindNode { .. }
+            | kad::InboundRequest::GetProvider { .. }
+            | kad::InboundRequest::GetRecord { .. } => None,
+        };
+        if let Some(node) = by.as_ref().and_then(from_peer_id) {
+            self.fault(node, Fault::Violation);
+        }
+    }
+}
+
+/// What the asker did wrong, if the node's answer says so. Most refusals blame nobody: states change while a question is
+/// on its way.
+fn fault_behind(answered: &Answered) -> Option<Fault> {
+    match answered.refused() {
+        Some(RejectReason::BadSignature) => Some(Fault::BadSignature),
+        Some(RejectReason::Malformed) => Some(Fault::Malformed),
+        Some(RejectReason::TooLarge) => Some(Fault::Oversized),
+        _ => None,
     }
 }
 

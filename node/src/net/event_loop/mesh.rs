@@ -3,7 +3,7 @@
 use protocol::{net::to_peer_id, wire::enroll::NodeAddress};
 
 use super::{
-    super::{MeshSetup, behaviour::MeshBehaviour, peers::elsewhere},
+    super::{MeshSetup, Roll, behaviour::MeshBehaviour, peers::elsewhere},
     *,
 };
 
@@ -11,34 +11,45 @@ impl NetTask {
     /// Opens the protocols of a mesh. The same mesh again only changes its members.
     pub(super) fn join(&mut self, setup: MeshSetup) {
         if self.joined.as_ref().is_some_and(|joined| joined.mesh == setup.mesh) {
-            self.set_members(setup.members);
+            self.set_roll(setup.roll);
             return;
         }
-        let behaviour = MeshBehaviour::new(&setup, &self.keypair);
+        let behaviour = MeshBehaviour::new(&setup, &self.keypair, &self.budget);
         self.joined = Some(Joined { mesh: setup.mesh, topic: IdentTopic::new(setup.topic) });
         self.heartbeat.give_up();
         self.lease.give_up();
         self.result.give_up();
         self.client.give_up();
-        self.set_members(setup.members);
+        self.set_roll(setup.roll);
         self.swarm.behaviour_mut().mesh.install(behaviour);
         self.stale_since = None;
-        tracing::info!(mesh = %setup.mesh.short(), members = self.members.len(), "joined a mesh");
+        tracing::info!(mesh = %setup.mesh.short(), members = self.roll.members.len(), "joined a mesh");
     }
 
-    /// Says who is approved. This node itself is never its own peer.
-    pub(super) fn set_members(&mut self, mut members: BTreeSet<NodeId>) {
-        members.remove(&self.local);
-        let allowed = members.iter().map(to_peer_id).collect();
-        self.members = members;
-        self.lookups.retain(&self.members);
-        let gate = &mut self.swarm.behaviour_mut().mesh;
-        gate.set_allowed(allowed);
+    /// Says who is approved and who is blocked. This node itself is never its own peer.
+    pub(super) fn set_roll(&mut self, mut roll: Roll) {
+        let tells = roll.coordinators.contains(&self.local);
+        roll.members.remove(&self.local);
+        roll.blocked.remove(&self.local);
+        let approved: Vec<_> = roll.members.difference(&self.roll.members).copied().collect();
+        self.roll = roll;
+        for node in approved {
+            self.judge(reputation::Input::Approved(node));
+        }
+        self.lookups.retain(&self.roll.members);
+        let members: BTreeSet<_> = self.roll.members.iter().map(to_peer_id).collect();
+        let blocked = self.roll.blocked.iter().map(to_peer_id).collect();
+        self.members.send_replace(Arc::new(members.clone()));
+        let behaviour = self.swarm.behaviour_mut();
+        behaviour.door.set_roll(members.clone(), blocked, tells);
+        let gate = &mut behaviour.mesh;
+        gate.set_allowed(members);
         if let Some(mesh) = gate.inner_mut() {
-            for node in self.peers.nodes().filter(|node| !self.members.contains(node)) {
+            for node in self.peers.nodes().filter(|node| !self.roll.members.contains(node)) {
                 mesh.kad.remove_peer(&to_peer_id(&node));
             }
         }
+        self.score_gossip();
         self.regate(self.now());
     }
 

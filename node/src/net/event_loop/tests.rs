@@ -30,6 +30,8 @@ use super::{
     *,
 };
 
+mod gates;
+
 const MESH: MeshId = MeshId([7; 32]);
 
 /// The time since it was made, on tokio's clock.
@@ -54,12 +56,13 @@ struct Node {
     address: Multiaddr,
     handle: NetHandle,
     inbound: mpsc::Receiver<Inbound>,
+    bans: watch::Receiver<Arc<Vec<Ban>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
-fn clock() -> Box<TestClock> {
-    Box::new(TestClock(tokio::time::Instant::now()))
+fn clock() -> Arc<TestClock> {
+    Arc::new(TestClock(tokio::time::Instant::now()))
 }
 
 async fn node_with(seed: u8, config: NetConfig) -> Node {
@@ -70,12 +73,12 @@ async fn node_with(seed: u8, config: NetConfig) -> Node {
 }
 
 async fn run(net: Net) -> Node {
-    let Net { handle, inbound, task } = net;
+    let Net { handle, inbound, bans, task } = net;
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(task.run(stop.clone()));
     let address = handle.listen_addrs().await.first().cloned().unwrap_or_else(Multiaddr::empty);
-    Node { id: handle.local(), address, handle, inbound, stop, tasks }
+    Node { id: handle.local(), address, handle, inbound, bans, stop, tasks }
 }
 
 /// A node that closes what a newcomer had before at once.
@@ -98,7 +101,7 @@ impl Node {
 
     async fn join(&self, members: &[&Self]) {
         let members = members.iter().map(|member| member.id).collect();
-        self.handle.join_mesh(MeshSetup::new(MESH, members)).await;
+        self.handle.join_mesh(MeshSetup::new(MESH, Roll::of(members))).await;
     }
 
     /// The next event of a kind; others are passed over.
@@ -215,7 +218,7 @@ async fn the_protocols_of_a_mesh_are_closed_to_strangers_until_they_are_members(
     let ask = async || stranger.handle.heartbeat(to, heartbeat()).await;
     until(async || (ask().await == Err(RpcError::Unsupported)).then_some(())).await;
 
-    host.handle.set_members([stranger.id].into()).await;
+    host.handle.set_roll(Roll::of([stranger.id].into())).await;
     let answering =
         host.next(only!(Inbound::Heartbeat { respond, .. } => respond.respond(heard())));
     let (answer, ()) = tokio::join!(until(async || ask().await.ok()), answering);
@@ -223,7 +226,7 @@ async fn the_protocols_of_a_mesh_are_closed_to_strangers_until_they_are_members(
     let peers = host.handle.peers().await;
     assert!(peers.iter().all(|peer| peer.member && peer.path == PeerPath::Memory), "{peers:?}");
 
-    host.handle.set_members(BTreeSet::new()).await;
+    host.handle.set_roll(Roll::default()).await;
     until(async || (ask().await == Err(RpcError::Unsupported)).then_some(())).await;
 }
 
@@ -236,7 +239,7 @@ async fn an_answer_to_an_enrolment_gets_through_although_its_asker_is_a_member_a
     let enroll = asker.handle.enroll(to, enroll_request(2));
     let admit = async {
         let respond = host.next(only!(Inbound::Enroll { respond, .. } => respond)).await;
-        host.handle.set_members([asker.id].into()).await;
+        host.handle.set_roll(Roll::of([asker.id].into())).await;
         respond.respond(pending.clone());
     };
     let (answer, ()) = tokio::join!(enroll, admit);

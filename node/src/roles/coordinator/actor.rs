@@ -363,7 +363,7 @@ impl Actor {
         let shared = &self.coordinator.shared;
         let roster = read_roster(self.records().as_ref(), shared.context.net.local())?;
         shared.roster.send_if_modified(|known| {
-            let changed = known.version != roster.version;
+            let changed = **known != roster;
             if changed {
                 *known = Arc::new(roster);
             }

@@ -201,7 +201,12 @@ fn read_roster(records: &(dyn Records + Send + Sync), here: NodeId) -> Result<Ro
     let roster = query::roster(records)?;
     let members: BTreeSet<_> = roster.members.iter().map(|(node, ..)| *node).collect();
     let coordinators = vec![NodeAddress { node: here, addresses: Vec::new() }];
-    Ok(Roster { version: roster.version, members: members.into_iter().collect(), coordinators })
+    Ok(Roster {
+        version: roster.version,
+        members: members.into_iter().collect(),
+        blocked: roster.blocked,
+        coordinators,
+    })
 }
 
 /// What the registry says about all nodes, for the dispatcher.

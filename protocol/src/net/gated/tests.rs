@@ -66,7 +66,7 @@ impl Node {
     }
 
     fn ask(&mut self, peer: PeerId) {
-        self.gate().inner_mut().unwrap().send_request(&peer, HelloRequest { version: 1 });
+        self.gate().inner_mut().unwrap().send_request(&peer, HelloRequest { version: 1 }.into());
     }
 }
 

@@ -1,4 +1,4 @@
-//! How often a peer may ask. Pure.
+//! How often somebody may ask. Pure.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -22,19 +22,19 @@ impl Rate {
     }
 }
 
-/// The quotas of all peers for one kind of request.
+/// The quotas of all peers, or of all addresses, for one kind of request.
 ///
 /// The generic cell rate algorithm: of each peer only the time is kept at which its bucket would be full again.
 /// At most [`Self::peers_max`](Self::new) peers are kept; those whose bucket is full are forgotten first, and a
 /// new peer is refused while there is no room.
 #[derive(Debug, Clone)]
-pub struct Quotas {
+pub struct Quotas<K = NodeId> {
     rate: Rate,
     peers_max: usize,
-    full_at: BTreeMap<NodeId, Timestamp>,
+    full_at: BTreeMap<K, Timestamp>,
 }
 
-impl Quotas {
+impl<K: Ord> Quotas<K> {
     /// Quotas of `rate` for each of at most `peers_max` peers.
     #[must_use]
     pub const fn new(rate: Rate, peers_max: usize) -> Self {
@@ -43,7 +43,7 @@ impl Quotas {
 
     /// Takes one from a peer's bucket; `false` if it is empty.
     #[must_use]
-    pub fn take(&mut self, now: Timestamp, peer: NodeId) -> bool {
+    pub fn take(&mut self, now: Timestamp, peer: K) -> bool {
         if !self.full_at.contains_key(&peer) && self.full_at.len() >= self.peers_max {
             self.full_at.retain(|_, full_at| *full_at > now);
             if self.full_at.len() >= self.peers_max {
