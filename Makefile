@@ -11,6 +11,8 @@ SHELL := bash
 .PHONY: help setup demo test build bench verify fix guests clean
 
 SUITE ?= jobs
+# With the benchmarks among them, dependencies have the same features for `build` and `bench` and are built once.
+RELEASED := -p node -p sandbox -p bootstrap -p tests
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -31,11 +33,11 @@ test: setup ## builds and runs every test
 	fi
 
 build: setup ## release binaries; the last line is the directory that they are in
-	@. .ci/env.sh; cargo build --locked --release --bins -p node -p sandbox -p bootstrap; echo "$$CARGO_TARGET_DIR/release"
+	@. .ci/env.sh; cargo build --locked --release --bins $(RELEASED); echo "$$CARGO_TARGET_DIR/release"
 
 bench: setup ## measures one suite: make bench SUITE=jobs [BENCH_JSON=FILE]
-	@. .ci/env.sh; cargo build --locked --release --bins -p node -p sandbox; \
-	cargo run --locked --release -p tests --bin bench -- "$(SUITE)"
+	@. .ci/env.sh; cargo build --locked --release --bins $(RELEASED); \
+	"$$CARGO_TARGET_DIR/release/bench" "$(SUITE)"
 
 verify: ## the gate: format, lints, pure cores, documentation, supply chain, tests
 	@.ci/run

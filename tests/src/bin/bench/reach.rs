@@ -1,4 +1,7 @@
-//! The suite `reach`: how long a person waits until their machines work together.
+//! The suite `reach`: how long a person waits until their machines work together, and what strangers can do about it.
+
+mod flood;
+mod lan;
 
 use std::path::Path;
 
@@ -21,7 +24,9 @@ pub(crate) fn measure(figures: &mut Figures) -> anyhow::Result<()> {
     let weft = Weft::built()?;
     let dir = tempfile::tempdir()?;
     starts(figures, &weft, dir.path())?;
-    approvals(figures, &weft, dir.path())
+    approvals(figures, &weft, dir.path())?;
+    lan::measure(figures, &weft, dir.path())?;
+    flood::measure(figures, &weft, dir.path())
 }
 
 /// From nothing to a node that is ready, and to a first result.
