@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use libp2p::{
     StreamProtocol,
     request_response::{
-        self, Config, Event, InboundFailure, Message, OutboundFailure, OutboundRequestId,
-        ProtocolSupport, ResponseChannel,
+        self, Config, Event, Message, OutboundFailure, OutboundRequestId, ProtocolSupport,
+        ResponseChannel,
     },
 };
 use protocol::{
@@ -298,6 +298,7 @@ impl<P: Rpc> Exchange<P> {
                         Heard::Request { from, request, permit, channel }
                     }
                     (Some(from), Asked::NoRoom) => Heard::Unread { from, channel },
+                    (Some(from), Asked::Flawed(flaw)) => Heard::Fault(from, fault(flaw)),
                     (None, _) => Heard::Nothing,
                 }
             }
@@ -307,29 +308,15 @@ impl<P: Rpc> Exchange<P> {
             }
             Event::OutboundFailure { peer, request_id, error, .. } => {
                 self.answer(request_id, Err(failure(&error)));
-                match &error {
-                    OutboundFailure::Io(error) => fault(&peer, Flaw::of(error)),
-                    OutboundFailure::DialFailure
-                    | OutboundFailure::Timeout
-                    | OutboundFailure::ConnectionClosed
-                    | OutboundFailure::UnsupportedProtocols => Heard::Nothing,
+                match (&error, from_peer_id(&peer)) {
+                    (OutboundFailure::Io(error), Some(from)) => Flaw::of(error)
+                        .map_or(Heard::Nothing, |flaw| Heard::Fault(from, fault(flaw))),
+                    _ => Heard::Nothing,
                 }
             }
             Event::InboundFailure { peer, error, .. } => {
                 tracing::debug!(%peer, %error, "a request was not answered");
-                match &error {
-                    // What was begun and broken off would otherwise be free.
-                    InboundFailure::Io(error)
-                        if error.kind() == std::io::ErrorKind::UnexpectedEof =>
-                    {
-                        fault(&peer, Some(Flaw::Stalled))
-                    }
-                    InboundFailure::Io(error) => fault(&peer, Flaw::of(error)),
-                    InboundFailure::Timeout
-                    | InboundFailure::ConnectionClosed
-                    | InboundFailure::UnsupportedProtocols
-                    | InboundFailure::ResponseOmission => Heard::Nothing,
-                }
+                Heard::Nothing
             }
             Event::ResponseSent { .. } => Heard::Nothing,
         }
@@ -385,15 +372,11 @@ fn failure(error: &OutboundFailure) -> RpcError {
     }
 }
 
-/// What a peer did wrong, if the error of a stream says so.
-fn fault<P: Rpc>(peer: &libp2p::PeerId, flaw: Option<Flaw>) -> Heard<P> {
-    let fault = flaw.map(|flaw| match flaw {
+/// What a peer did wrong that sends such a message.
+const fn fault(flaw: Flaw) -> Fault {
+    match flaw {
         Flaw::TooLong => Fault::Oversized,
         Flaw::Malformed => Fault::Malformed,
         Flaw::Stalled => Fault::Stalled,
-    });
-    match (from_peer_id(peer), fault) {
-        (Some(from), Some(fault)) => Heard::Fault(from, fault),
-        (None, _) | (_, None) => Heard::Nothing,
     }
 }

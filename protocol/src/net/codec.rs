@@ -40,6 +40,9 @@ pub enum Asked<Q> {
     Request(Q, Permit),
     /// There was no room to read it.
     NoRoom,
+    /// It is none. Handed on like a request, because request-response says nothing about what it could not read: then
+    /// nobody would know who sent it.
+    Flawed(Flaw),
 }
 
 impl<Q> From<Q> for Asked<Q> {
@@ -55,7 +58,7 @@ pub enum Flaw {
     TooLong,
     /// Not a value of its type.
     Malformed,
-    /// Not there in time.
+    /// Not there in time, or broken off.
     Stalled,
 }
 
@@ -124,18 +127,13 @@ where
     where
         T: AsyncRead + Unpin + Send,
     {
-        let length = in_time(PATIENCE, read_length::<Q>(io)).await?;
-        let permit = match &self.budget {
-            Some(budget) => match budget.take(length).await {
-                Some(permit) => permit,
-                None => return Ok(Asked::NoRoom),
-            },
-            None => Permit::default(),
-        };
-        let seconds = u64::try_from(length / SLOWEST).unwrap_or(u64::MAX);
-        let patience = PATIENCE.saturating_add(Duration::from_secs(seconds));
-        let request = in_time(patience, read_body(io, length)).await?;
-        Ok(Asked::Request(request, permit))
+        match read_asked(self.budget.as_ref(), io).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Ok(Asked::Flawed(Flaw::Stalled))
+            }
+            Err(error) => Flaw::of(&error).map(Asked::Flawed).ok_or(error),
+            asked @ Ok(_) => asked,
+        }
     }
 
     async fn read_response<T>(&mut self, _protocol: &StreamProtocol, io: &mut T) -> io::Result<A>
@@ -185,6 +183,25 @@ fn framed<T: Canonical>(value: &T) -> io::Result<Vec<u8>> {
     let length = u32::try_from(body.len())
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     Ok([length.to_le_bytes().as_slice(), &body].concat())
+}
+
+/// A request, as soon as there is room for it.
+async fn read_asked<Q: Canonical>(
+    budget: Option<&Budget>,
+    io: &mut (impl AsyncRead + Unpin + Send),
+) -> io::Result<Asked<Q>> {
+    let length = in_time(PATIENCE, read_length::<Q>(io)).await?;
+    let permit = match budget {
+        Some(budget) => match budget.take(length).await {
+            Some(permit) => permit,
+            None => return Ok(Asked::NoRoom),
+        },
+        None => Permit::default(),
+    };
+    let seconds = u64::try_from(length / SLOWEST).unwrap_or(u64::MAX);
+    let patience = PATIENCE.saturating_add(Duration::from_secs(seconds));
+    let request = in_time(patience, read_body(io, length)).await?;
+    Ok(Asked::Request(request, permit))
 }
 
 /// The length of a message.
@@ -237,6 +254,7 @@ mod tests {
         match codec().read_request(&PROTOCOL, &mut Cursor::new(bytes)).await? {
             Asked::Request(request, _) => Ok(request),
             Asked::NoRoom => panic!("there is room"),
+            Asked::Flawed(flaw) => Err(flaw.into()),
         }
     }
 
@@ -264,8 +282,7 @@ mod tests {
     async fn a_message_that_is_cut_short_is_refused() {
         for cut in [[2, 0, 0].as_slice(), &[2, 0, 0, 0, 1]] {
             let error = read_request(cut).await.unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-            assert_eq!(Flaw::of(&error), None, "a connection may break");
+            assert_eq!(Flaw::of(&error), Some(Flaw::Stalled));
         }
     }
 
@@ -298,8 +315,8 @@ mod tests {
         let mut codec = Codec::<LeaseRequest, LeaseResponse>::within(budget.clone());
         for beginning in [[1, 0].as_slice(), &[0, 0, 8, 0, 1, 2, 3]] {
             let mut io = stalled(beginning);
-            let error = codec.read_request(&PROTOCOL, &mut io).await.unwrap_err();
-            assert_eq!(Flaw::of(&error), Some(Flaw::Stalled));
+            let asked = codec.read_request(&PROTOCOL, &mut io).await.unwrap();
+            assert!(matches!(asked, Asked::Flawed(Flaw::Stalled)), "{asked:?}");
         }
         assert_eq!(budget.taken(), 0);
     }
