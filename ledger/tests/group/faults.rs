@@ -28,7 +28,7 @@ use super::{
 };
 
 /// Seeds where none are chosen.
-const SEEDS: std::ops::Range<u64> = 16..32;
+const SEEDS: std::ops::Range<u64> = 0..16;
 /// Steps of a script.
 const STEPS: usize = 7;
 /// Clients that propose all the time.

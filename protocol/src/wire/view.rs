@@ -1,5 +1,4 @@
-//! Answers to [questions](super::client::Query): the replicated state and the leader's knowledge, as seen from
-//! outside.
+//! Answers to [questions](super::client::Query): the replicated state and what the leader knows, from outside.
 
 use serde::{Deserialize, Serialize};
 
