@@ -24,8 +24,7 @@ const HALF_OPEN: usize = 1_000;
 ///
 /// If the mesh cannot be formed, a job fails, or the flood cannot be made.
 pub(super) fn measure(figures: &mut Figures, weft: &Weft, dir: &Path) -> anyhow::Result<()> {
-    let founder =
-        weft.up(&dir.join("flooded"), &["--roles", "coordinator", "--auto-approve"])?;
+    let founder = weft.up(&dir.join("flooded"), &["--roles", "coordinator", "--auto-approve"])?;
     let join = ["--roles", "worker", "--bootstrap", founder.address()];
     let worker = weft.up(&dir.join("honest"), &join)?;
     healthy(&founder, 2)?;
