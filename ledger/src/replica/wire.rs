@@ -198,10 +198,19 @@ impl WireEntry {
         let payload = match self.carries {
             Carried::Nothing => EntryPayload::Blank,
             Carried::Command(command) => EntryPayload::Normal(CommandBytes(command)),
-            Carried::Membership(record) => EntryPayload::Membership(record.try_into()?),
+            Carried::Membership(record) => EntryPayload::Membership(with_voters(record)?),
         };
         Ok(Entry { log_id: self.id.into(), payload })
     }
+}
+
+/// A membership that somebody votes in: without voters, whoever took it over could commit alone.
+fn with_voters(record: MembershipRecord) -> Result<Membership, Corrupt> {
+    let membership = Membership::try_from(record)?;
+    if membership.voter_ids().next().is_none() {
+        return Err(Corrupt::Senseless("a group without voters"));
+    }
+    Ok(membership)
 }
 
 /// A request to take over.

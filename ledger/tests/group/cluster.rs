@@ -89,6 +89,27 @@ pub(crate) struct Cluster {
     incarnations: u8,
 }
 
+/// Waits for the threads of all replicas, also of those that were killed: the process must not end before them, because
+/// the store's own statics end with it.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for place in self.places.values_mut() {
+            place.replica = None;
+        }
+        let begun = std::time::Instant::now();
+        while replica_threads() > 0 && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Threads of replicas in this process, by their names. Each test has a process of its own.
+fn replica_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("ledger")).count()
+}
+
 impl Cluster {
     /// Member 1 alone, in a mesh that is founded.
     pub(crate) async fn found(seed: u64, change: fn(&mut ReplicaConfig)) -> Self {

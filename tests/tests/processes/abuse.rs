@@ -95,7 +95,7 @@ fn a_node_outlives_its_terminal_and_its_log() -> anyhow::Result<()> {
     drop((child.stdout.take(), child.stderr.take()));
     let hang_up = Command::new("kill").args(["-HUP", &child.id().to_string()]).status()?;
     assert!(hang_up.success());
-    let ask = |line: &[&str]| weft.run(&[line, &["--data-dir", &data]].concat());
+    let ask = |line: &[&str]| weft.run(&[&["--data-dir", data.as_str()], line].concat());
     ask(&["status"])?.exited(0)?;
     ask(&["run", "--example", "primes", "--", "100"])?.exited(0)?;
     ask(&["down"])?.exited(0)?;
