@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use super::{
     disk::{Corrupt, LogIdRecord, MembershipRecord, VoteRecord},
-    raft::{CommandBytes, Entry, LogId, Types},
+    raft::{CommandBytes, Entry, LogId, Membership, Types},
     snapshot::Header,
 };
 
