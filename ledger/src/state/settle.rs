@@ -14,7 +14,7 @@ use protocol::{
         enroll::Role,
         job::{JobSpec, Scope},
         receipt::{ReceiptHeader, TaskReceipt},
-        view::{JobState, TaskState},
+        view::{Admission, JobState, TaskState},
     },
 };
 
@@ -75,8 +75,16 @@ fn check_header<R: Records + ?Sized>(
         return Err(RejectReason::TaskEnded.into());
     }
     let worker: NodeRecord = draft.get(&header.worker.0)?.ok_or(RejectReason::NotEnrolled)?;
-    if !worker.may(Role::Worker) {
-        return Err(RejectReason::NotApproved.into());
+    if !worker.may(Role::Worker, draft.now()) {
+        let ended = worker.replaced.is_some() && !worker.is_member(draft.now());
+        let reason = match worker.admission {
+            _ if ended => RejectReason::KeyReplaced,
+            Admission::Suspended => RejectReason::Suspended,
+            Admission::Pending | Admission::Approved | Admission::Blacklisted => {
+                RejectReason::NotApproved
+            }
+        };
+        return Err(reason.into());
     }
     let foreign = job.terms.spec.scope == Scope::Mine && header.payee != job.authorized.account;
     if header.payee != worker.account || foreign {

@@ -117,7 +117,8 @@ impl Router {
                 | Inbound::Client { .. }) => {
                     let stop = self.stop.clone();
                     self.tasks.spawn(async move {
-                        let _stopped = stop.run_until_cancelled_owned(answer(member, next)).await;
+                        let _stopped =
+                            stop.run_until_cancelled_owned(Box::pin(answer(member, next))).await;
                     });
                 }
             }

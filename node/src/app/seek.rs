@@ -168,13 +168,14 @@ impl Seek {
         for meeting::Output::Ask(node, mesh) in outputs {
             let request = looking.statement.to(mesh, &self.base.options);
             let net = self.base.net.clone();
+            let options = self.base.options.clone();
             let ask = async move {
                 let asked = async {
                     let hello = enroll::hello(&net, node).await?;
                     if hello.mesh != mesh {
                         return Ok((hello, Asked::Elsewhere(Vec::new())));
                     }
-                    let asked = enroll::ask(&net, node, mesh, request).await?;
+                    let asked = enroll::ask(&options, &net, node, mesh, request).await?;
                     Ok((hello, asked))
                 };
                 (node, asked.await)
@@ -195,10 +196,12 @@ impl Seek {
         // First what it is now: perhaps it is not to be asked any more.
         self.step(looking, meeting::Input::Met(node, hello.clone()));
         let place = looking.places.get(&node).cloned().unwrap_or_else(Multiaddr::empty);
-        let asking = enroll::asking(&hello, node, &place, &asked);
+        let after = looking.statement.heard(hello.mesh, &asked);
+        let code = looking.statement.code(hello.mesh);
+        let asking = enroll::asking(&hello, node, &place, &asked, code);
         let wanted = looking.core.best().is_some_and(|(best, _)| best.mesh == hello.mesh);
         let input = match asked {
-            Asked::Wait(after) => meeting::Input::Wait(node, after),
+            Asked::Wait(wait, _) => meeting::Input::Wait(node, after.unwrap_or(wait)),
             Asked::Refused(_) => meeting::Input::Refused(node),
             Asked::Elsewhere(addresses) => {
                 self.visit(addresses);
@@ -319,17 +322,23 @@ fn show(
     asking: &watch::Sender<Option<Asking>>,
     now: Asking,
 ) {
-    let same = |before: &Asking| before.mesh == now.mesh && before.refused == now.refused;
+    let same = |before: &Asking| {
+        before.mesh == now.mesh && before.refused == now.refused && before.code == now.code
+    };
     if asking.borrow().as_ref().is_some_and(same) {
         return;
     }
+    // People are told once there is a code to compare; it follows the first answer within a moment.
+    let tells = now.code.is_some() || now.refused.is_some();
     match &now.refused {
         Some(reason) => {
             tracing::warn!(mesh = now.mesh_name, reason, "this node was refused");
             base.terminal().say(&words::refused(&now, reason));
         }
+        None if !tells => {}
         None => {
-            tracing::info!(mesh = now.mesh_name, "asks to join, and waits to be approved");
+            let code = now.code.map(|code| code.to_string()).unwrap_or_default();
+            tracing::info!(mesh = now.mesh_name, code, "asks to join, and waits to be approved");
             base.terminal().say(&words::found(&now, &base.options.name()));
         }
     }

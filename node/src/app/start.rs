@@ -12,7 +12,7 @@ use protocol::{
     sign::Signed,
     wire::{
         advert::Isolation,
-        enroll::{Membership, MeshHello, NodeAddress, NodeDecision, Role, Verdict},
+        enroll::{EnrollResponse, Membership, MeshHello, NodeAddress, NodeDecision, Role, Verdict},
         genesis::{Genesis, Joining},
         heartbeat::Roster,
         view::Admission,
@@ -23,7 +23,9 @@ use tokio::sync::{broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AppError, adverts, membership, notices,
+    AppError, adverts,
+    enroll::Request,
+    membership, notices,
     stay::{self, Stay},
     words::Terminal,
 };
@@ -38,6 +40,7 @@ use crate::{
         clock::NodeClock,
         coordinator::{Coordinator, Silence},
         leader::Leader,
+        owner::Owner,
         submitter::Submitter,
         worker::{self, Outbox, Worker},
     },
@@ -76,11 +79,16 @@ impl Base {
     }
 
     fn context(&self, mesh: MeshId, membership: &Membership) -> Context {
+        let keys = Arc::new(self.options.keys.clone());
+        let owner = Owner::new(mesh, keys.clone());
+        // It was checked before it was kept.
+        owner.learn(membership.account, membership.delegation.as_ref(), true);
         Context {
             mesh,
+            owner,
             genesis: Arc::new(membership.genesis.clone()),
             epoch: membership.epoch,
-            keys: Arc::new(self.options.keys.clone()),
+            keys,
             blobs: self.blobs.clone(),
             net: self.net.clone(),
             clock: self.clock,
@@ -173,7 +181,9 @@ impl Base {
         };
         worker.start(context.clone(), parts);
         if leader.here().is_none() {
-            context.spawn(remember_roster(self.clone(), mesh, membership, leader.clone(), changed));
+            let owner = context.owner.clone();
+            let parts = (self.clone(), owner, leader.clone());
+            context.spawn(remember_roster(parts, mesh, membership, changed));
         }
         let adverts = adverts::publish(
             context.clone(),
@@ -301,10 +311,9 @@ async fn follow_roster(coordinator: Coordinator, net: NetHandle) {
 
 /// Keeps the member list that the leader sends, here and on disk.
 async fn remember_roster(
-    base: Base,
+    (base, owner, leader): (Base, Owner, Leader),
     mesh: MeshId,
     mut membership: Membership,
-    leader: Leader,
     mut changed: watch::Receiver<Option<Roster>>,
 ) {
     while changed.changed().await.is_ok() {
@@ -312,9 +321,23 @@ async fn remember_roster(
         base.net.set_roll(roll(&roster)).await;
         leader.learn(roster.coordinators.first().map(|coordinator| coordinator.node));
         membership.members = roster.members;
+        if let Some(leader) = roster.coordinators.first().map(|coordinator| coordinator.node) {
+            ask_whose(&base, &owner, leader, &mut membership).await;
+        }
         if let Err(error) = membership::save(&base.options, &mesh, &membership) {
             tracing::warn!(error = %super::chain(&error), "the member list cannot be kept");
         }
+    }
+}
+
+/// Asks the leader whose this node is: that changes with an approval, as the member list does.
+async fn ask_whose(base: &Base, owner: &Owner, leader: NodeId, membership: &mut Membership) {
+    let request = Request::sign(&base.options, Genesis::mesh_id(&membership.genesis));
+    let answer = base.net.enroll(leader, request.message()).await;
+    let Ok(EnrollResponse::Admitted(now)) = answer else { return };
+    if owner.learn(now.account, now.delegation.as_ref(), now.account == membership.account) {
+        membership.account = now.account;
+        membership.delegation = now.delegation;
     }
 }
 
@@ -329,6 +352,9 @@ async fn approve_all(context: Context, consensus: Arc<dyn Consensus>) {
                 node: node.node,
                 verdict: Verdict::Approve,
                 roles: node.roles,
+                delegation: None,
+                reason: None,
+                note: String::new(),
                 at: NodeClock::wall(),
             };
             let signed = Signed::sign(&decision, context.mesh, &context.keys.owner);

@@ -113,8 +113,12 @@ pub(super) fn welcome(welcome: &Welcome<'_>) -> String {
 pub(super) fn found(asking: &Asking, me: &str) -> String {
     let nodes = human::plural(u64::from(asking.members), "node", "nodes");
     let there = petname(&asking.node);
+    let code = match asking.code {
+        Some(code) => format!("approve code  {code}  there"),
+        None => "approve it there".to_owned(),
+    };
     format!(
-        "  ✓ Found on this network  {} — {nodes}: {there} ({})\n    To join it, on {there}:  weft node approve {me}      \
+        "  ✓ Found on this network  {} — {nodes}: {there} ({})\n    Join it? On {there}, {code}:  weft node approve {me}      \
          (waiting)\n",
         quoted(&asking.mesh_name),
         place(&asking.address),
@@ -229,6 +233,7 @@ mod tests {
             members: 1,
             node: NODE,
             address: "/ip4/192.168.1.20/tcp/4301".to_owned(),
+            code: "417208".parse().ok(),
             refused: None,
         }
     }

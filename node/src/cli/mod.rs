@@ -36,7 +36,8 @@ use tokio::runtime::{Builder, Runtime};
 use self::{
     args::{Cli, Command},
     commands::{
-        about, config, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
+        about, config, credits, daemon, doctor, identity, invites, jobs, joining, local, man, nodes,
+        overview,
         receipts,
     },
     context::Context,
@@ -93,8 +94,10 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Exec(args) => block_on(exec::exec(context, *args)),
         Command::Job(command) => block_on(jobs::job(context, command)),
         Command::Node(command) => ask(context, nodes::node(context, command)),
+        Command::Invite(args) => ask(context, invites::invite(context, args)),
         Command::Peers => ask(context, overview::peers(context)),
         Command::Id => ask(context, overview::id(context)),
+        Command::Identity(command) => ask(context, identity::identity(context, command)),
         Command::Credits(command) => ask(context, credits::credits(context, command)),
         Command::Receipt(command) => ask(context, receipts::receipt(context, command)),
         Command::Limits(args) => ask(context, local::limits(context, args)),

@@ -5,6 +5,7 @@
 pub mod adverts;
 pub mod discovery;
 pub mod dispatch;
+pub mod enrolment;
 pub mod health;
 pub mod limits;
 pub mod meeting;

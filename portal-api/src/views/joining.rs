@@ -32,6 +32,9 @@ pub struct Joining {
     pub peer: NodeId,
     /// Where it is.
     pub address: String,
+    /// While nobody has decided: the six digits that whoever approves sees too.
+    #[serde(default)]
+    pub code: Option<String>,
     /// `PENDING` while nobody has decided, or `REFUSED`. A node that has joined asks no more.
     pub state: JoinState,
     /// Why it was refused.

@@ -9,9 +9,11 @@ use crate::{
     sign::Signed,
     wire::{
         canonical,
-        enroll::NodeDecision,
+        enroll::{NodeDecision, NodeLabels},
+        invite::{InviteRevoke, InviteTerms},
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
         order::NodeOrder,
+        owner::KeyRotation,
         view,
     },
 };
@@ -36,6 +38,19 @@ pub enum ClientRequest {
     Query(Query),
     /// Tell a node what to do. The leader passes it on; it is done when the node has it.
     Order(Signed<NodeOrder>),
+    /// Label a node.
+    Label(Signed<NodeLabels>),
+    /// Invite whoever holds a secret.
+    Invite(Signed<InviteTerms>),
+    /// Take an invite back.
+    RevokeInvite(Signed<InviteRevoke>),
+    /// Change the key of a node.
+    RotateKey {
+        /// Signed with the key that it is known by.
+        by_old: Signed<KeyRotation>,
+        /// The same, signed with the one that it will be known by.
+        by_new: Signed<KeyRotation>,
+    },
 }
 
 /// A question about the replicated state, or about what the leader knows besides.
@@ -102,6 +117,8 @@ pub enum Query {
     },
     /// Where nodes listen.
     Addresses(Vec<NodeId>),
+    /// Invites that can still be used, and those that were until lately.
+    Invites,
 }
 
 /// What came of it.

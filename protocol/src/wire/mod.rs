@@ -10,10 +10,12 @@ pub mod client;
 pub mod enroll;
 pub mod genesis;
 pub mod heartbeat;
+pub mod invite;
 pub mod job;
 pub mod lease;
 pub mod manifest;
 pub mod order;
+pub mod owner;
 pub mod receipt;
 pub mod view;
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batch::Batch,
-    ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
+    code::Code,
+    ids::{AccountId, Hash, InviteId, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
     merkle::Digest,
     outcome::Outcome,
     price::Price,
@@ -15,10 +16,11 @@ use crate::{
     wire::{
         advert::Advert,
         availability::{Advice, Availability},
-        enroll::{NodeAddress, Role},
+        enroll::{BlockReason, NodeAddress, Role},
         genesis::{Genesis, Joining},
         job::{JobAuthorization, JobSpec},
         manifest::OutputManifest,
+        owner::Delegation,
         receipt::{ReceiptHeader, TaskReceipt},
     },
 };
@@ -50,6 +52,8 @@ pub enum Answer {
     Receipt(Box<ReceiptProof>),
     /// To `Addresses`.
     Addresses(Vec<NodeAddress>),
+    /// To `Invites`.
+    Invites(Vec<InviteView>),
 }
 
 /// The state of a job. The names are those of the API, in upper case.
@@ -403,6 +407,41 @@ pub struct NodeView {
     pub flapping: bool,
     /// What to do about it.
     pub advice: Option<Advice>,
+    /// Labels that operators gave it.
+    pub labels: Vec<String>,
+    /// While it waits: the code that it shows too, once both sides have said their part of it.
+    pub code: Option<Code>,
+    /// Whether it acts for an owner that is not its own.
+    pub delegated: bool,
+    /// Why it was blocked.
+    pub reason: Option<BlockReason>,
+    /// What was written beside the last decision.
+    pub note: String,
+    /// The node that it goes on as, where its key was replaced.
+    pub replaced_by: Option<NodeId>,
+}
+
+/// An invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteView {
+    /// Which.
+    pub invite: InviteId,
+    /// Who made it.
+    pub sponsor: AccountId,
+    /// What the nodes may do, besides submitting jobs.
+    pub role: Role,
+    /// How many nodes it lets in.
+    pub uses: u16,
+    /// How many have joined with it.
+    pub used: u16,
+    /// When it was made.
+    pub at: UnixMillis,
+    /// Until when it is good.
+    pub expires: UnixMillis,
+    /// Whether it was taken back.
+    pub revoked: bool,
+    /// For people: whom it is for.
+    pub hint: String,
 }
 
 /// A balance.
@@ -475,6 +514,8 @@ pub struct ReceiptProof {
     pub genesis: Signed<Genesis>,
     /// What the submitter signed.
     pub authorization: Signed<JobAuthorization>,
+    /// Where a node signed it that acts for the submitter: what allows it to.
+    pub delegation: Option<Signed<Delegation>>,
     /// The job.
     pub spec: JobSpec,
     /// The header that the worker signed.

@@ -12,13 +12,14 @@ use protocol::{
     wire::{
         availability::Advice,
         client::{ClientRequest, ClientResponse, Query},
-        enroll::{Role, Verdict},
+        enroll::{BlockReason, Role, Verdict},
         genesis::Joining,
+        invite::InviteRevoke,
         job::JobCancel,
         view::{
             Admission, Answer, BalanceView, Condition, CoordinatorView, ExplainView, HistoryView,
-            JobState, JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView,
-            TaskState, TaskView,
+            InviteView, JobState, JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof,
+            ReceiptView, TaskState, TaskView,
         },
     },
 };
@@ -26,9 +27,9 @@ use protocol::{
 use super::{
     WireType,
     samples::{
-        AT, JOB, account, address, advert, availability, decision, mesh, node, node_key, output,
-        owner_key, receipt, receipt_header, signed_authorization, signed_genesis, signed_order,
-        spec, transfer,
+        AT, INVITE, JOB, account, address, advert, availability, decision, delegation,
+        invite_terms, labels, mesh, node, node_key, output, owner_key, receipt, receipt_header,
+        rotation, signed_authorization, signed_genesis, signed_order, spec, transfer,
     },
     wire_type,
 };
@@ -65,6 +66,23 @@ fn requests() -> Vec<(&'static str, ClientRequest)> {
         ("cancel", ClientRequest::Cancel(cancel)),
         ("decide", ClientRequest::Decide(decide)),
         ("transfer", ClientRequest::Transfer(Signed::sign(&transfer(), mesh(), &owner_key()))),
+        ("label", ClientRequest::Label(Signed::sign(&labels(), mesh(), &owner_key()))),
+        ("invite", ClientRequest::Invite(Signed::sign(&invite_terms(), mesh(), &owner_key()))),
+        (
+            "revoke-invite",
+            ClientRequest::RevokeInvite(Signed::sign(
+                &InviteRevoke { invite: INVITE, at: AT },
+                mesh(),
+                &owner_key(),
+            )),
+        ),
+        (
+            "rotate-key",
+            ClientRequest::RotateKey {
+                by_old: Signed::sign(&rotation(), mesh(), &node_key()),
+                by_new: Signed::sign(&rotation(), mesh(), &owner_key()),
+            },
+        ),
     ];
     requests.push(("order", ClientRequest::Order(signed_order())));
     requests.extend(queries().into_iter().map(|(name, query)| (name, ClientRequest::Query(query))));
@@ -89,6 +107,7 @@ fn queries() -> Vec<(&'static str, Query)> {
         ("receipt", Query::Receipt(RECEIPT)),
         ("watch", Query::Watch { job: JOB, version: 9 }),
         ("addresses", Query::Addresses(vec![node()])),
+        ("invites", Query::Invites),
     ]
 }
 
@@ -114,6 +133,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("receipts", Answer::Receipts(vec![receipt_view()])),
         ("receipt", Answer::Receipt(Box::new(proof()))),
         ("addresses", Answer::Addresses(vec![address()])),
+        ("invites", Answer::Invites(vec![invite()])),
     ];
     answers.extend(jobs.map(|(name, state)| (name, Answer::Job(Box::new(job(state))))));
     answers
@@ -218,8 +238,28 @@ fn nodes() -> Vec<NodeView> {
             healthy: liveness == Liveness::Healthy,
             flapping: liveness == Liveness::Suspect,
             advice: (liveness == Liveness::Offline).then_some(Advice::Decommission),
+            labels: vec!["gpu".into()],
+            code: "417208".parse().ok().filter(|_| admission == Admission::Pending),
+            delegated: admission == Admission::Approved,
+            reason: (admission == Admission::Blacklisted).then_some(BlockReason::DosBehavior),
+            note: "as agreed".into(),
+            replaced_by: (admission == Admission::Approved).then(node),
         })
         .to_vec()
+}
+
+fn invite() -> InviteView {
+    InviteView {
+        invite: INVITE,
+        sponsor: account(),
+        role: Role::Worker,
+        uses: 3,
+        used: 1,
+        at: AT,
+        expires: AT,
+        revoked: true,
+        hint: "laptop".into(),
+    }
 }
 
 fn balance() -> BalanceView {
@@ -269,6 +309,7 @@ fn proof() -> ReceiptProof {
         receipt: RECEIPT,
         genesis: signed_genesis(),
         authorization: signed_authorization(),
+        delegation: Some(Signed::sign(&delegation(), mesh(), &owner_key())),
         spec: spec(None),
         header: Batch::sign(&header, items, mesh(), &node_key()).header,
         item,

@@ -25,6 +25,7 @@ impl From<&Asking> for Joining {
             members: asking.members,
             peer: asking.node,
             address: asking.address.clone(),
+            code: asking.code.map(protocol::code::Code::digits),
             state: if asking.refused.is_some() { JoinState::Refused } else { JoinState::Pending },
             reason: asking.refused.clone(),
         }

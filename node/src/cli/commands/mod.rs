@@ -5,6 +5,8 @@ pub mod config;
 pub mod credits;
 pub mod daemon;
 pub mod doctor;
+pub mod identity;
+pub mod invites;
 pub mod jobs;
 pub mod joining;
 pub mod local;

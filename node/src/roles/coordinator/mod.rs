@@ -37,12 +37,17 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use self::actor::{Actor, Request};
 use super::{Context, worker::Worker};
-use crate::core::dispatch::{self, Dispatch};
+use crate::core::{
+    dispatch::{self, Dispatch},
+    enrolment::Enrolment,
+};
 
 /// Requests that may wait for the actor.
 const REQUESTS_MAX: usize = 256;
 /// Results that are checked at a time.
 const RESULTS_MAX: usize = 32;
+/// How often the leader looks for old keys whose time is over.
+const END_KEYS_EVERY: Duration = Duration::from_secs(60);
 /// How long outputs are kept for whoever wants to fetch them.
 const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -63,6 +68,8 @@ struct Shared {
     results: Semaphore,
     silence: Silence,
     roster: watch::Sender<Arc<Roster>>,
+    /// Nodes that ask to join. Nobody watches: it is a cell that all of this node's work may look into.
+    enrolment: watch::Sender<Enrolment>,
 }
 
 /// What the silence of a node means.
@@ -95,12 +102,21 @@ impl Coordinator {
             read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
         let (roster, _) = watch::channel(Arc::new(roster));
         let results = Semaphore::new(RESULTS_MAX);
-        let shared = Arc::new(Shared { context, consensus, worker, results, silence, roster });
+        let shared = Arc::new(Shared {
+            context,
+            consensus,
+            worker,
+            results,
+            silence,
+            roster,
+            enrolment: watch::Sender::default(),
+        });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let coordinator = Self { requests, shared };
         let actor = Actor::new(coordinator.clone(), inbox);
         let tasks = coordinator.shared.context.tasks.clone();
         tasks.spawn(actor.run());
+        coordinator.shared.context.spawn(coordinator.clone().end_keys());
         Ok(coordinator)
     }
 
@@ -218,6 +234,7 @@ fn members(records: &(dyn Records + Send + Sync)) -> Result<Vec<dispatch::Member
         account: node.account,
         works: node.roles.contains(&protocol::wire::enroll::Role::Worker),
         approved: node.admission == protocol::wire::view::Admission::Approved,
+        labels: node.labels,
     };
     Ok(nodes.into_iter().map(member).collect())
 }

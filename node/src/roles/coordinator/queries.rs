@@ -98,6 +98,7 @@ impl Coordinator {
                 Answer::Receipt(Box::new(proof))
             }
             Query::Addresses(nodes) => Answer::Addresses(self.addresses(&nodes).await),
+            Query::Invites => Answer::Invites(query::invites(records)?),
         })
     }
 
@@ -232,6 +233,7 @@ impl Coordinator {
         records: &(dyn Records + Send + Sync),
     ) -> Result<Vec<NodeView>, Unanswered> {
         let mut nodes = query::nodes(records)?;
+        self.add_codes(&mut nodes);
         let ids: Vec<_> = nodes.iter().map(|node| node.node).collect();
         let infos = self
             .inspect(move |dispatch, now| {
@@ -288,6 +290,7 @@ fn fitting(mut answer: Answer) -> ClientResponse {
             Answer::Nodes(list) => halve(list),
             Answer::History(list) => halve(list),
             Answer::Receipts(list) => halve(list),
+            Answer::Invites(list) => halve(list),
             Answer::Receipt(proof) => proof.output.take().is_some(),
             Answer::Mesh(_)
             | Answer::Job(_)
