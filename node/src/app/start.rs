@@ -8,7 +8,7 @@ use ledger::{
     state::{Event, query},
 };
 use protocol::{
-    ids::{MeshId, RequestId},
+    ids::{MeshId, NodeId, RequestId},
     sign::Signed,
     wire::{
         advert::Isolation,
