@@ -212,6 +212,8 @@ struct Standing<'a> {
     votes: bool,
     /// Its node has another data directory now.
     superseded: bool,
+    /// It is silent now.
+    silent: bool,
     /// It has been silent for long.
     dead: bool,
     /// It may be made a voter now.
@@ -319,6 +321,7 @@ impl Steward {
             candidate,
             votes: voters.contains(&member.raft_id),
             superseded,
+            silent: self.silent_since.contains_key(&member.raft_id),
             dead: since(&self.silent_since).is_some_and(|silent| silent >= self.policy.dead_after),
             ready: waited && eligible && !superseded,
             coming: well_for.is_some() && eligible && !superseded,
@@ -366,7 +369,10 @@ impl Steward {
             chosen.push(stays);
         }
         let ids: BTreeSet<u64> = chosen.iter().map(|it| it.member.raft_id).collect();
-        if ids.is_empty() || ids.len() != size { voters.clone() } else { ids }
+        // A change commits only with a majority of those who will vote: one that does not answer now cannot follow on.
+        let answers = chosen.iter().filter(|it| !it.silent && !it.superseded).count();
+        let commits = answers.saturating_mul(2) > ids.len();
+        if ids.len() == size && commits { ids } else { voters.clone() }
     }
 
     /// How many may vote, if there are not very many nodes.
