@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    sync::{Arc, Mutex, Weak},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -89,12 +92,19 @@ pub(crate) struct Cluster {
     incarnations: u8,
 }
 
+/// Groups in this process.
+static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
+
 /// Waits for the threads of all replicas, also of those that were killed: the process must not end before them, because
 /// the store's own statics end with it.
 impl Drop for Cluster {
     fn drop(&mut self) {
         for place in self.places.values_mut() {
             place.replica = None;
+        }
+        // Where groups run side by side, the last one waits for the threads of all.
+        if CLUSTERS.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
         }
         let begun = std::time::Instant::now();
         while replica_threads() > 0 && begun.elapsed() < Duration::from_secs(10) {
@@ -113,6 +123,7 @@ fn replica_threads() -> usize {
 impl Cluster {
     /// Member 1 alone, in a mesh that is founded.
     pub(crate) async fn found(seed: u64, change: fn(&mut ReplicaConfig)) -> Self {
+        CLUSTERS.fetch_add(1, Ordering::SeqCst);
         let mut this = Self {
             mesh: TestMesh::default(),
             network: LossyNetwork::new(seed, Handle::current()),
