@@ -286,8 +286,25 @@ impl Replica {
     ) -> Result<(), ChangeError> {
         let unchanged =
             Precondition::LastMembershipLogId { last_membership_log_id: decided_for.at };
-        self.within(self.raft().change_membership_if(members, retain, [unchanged])).await?;
-        Ok(())
+        let change = self.raft().change_membership_if(members, retain, [unchanged]);
+        let written = self.within(change).await?;
+        self.seen(written.log_id).await
+    }
+
+    /// Waits until [`Self::group`] shows what the entry at `changed` made of the membership: openraft's figures come a
+    /// little after its answer, and whoever asks next must not decide for what was.
+    async fn seen(&self, changed: LogId) -> Result<(), ChangeError> {
+        let mut metrics = self.raft().metrics();
+        let shown = async {
+            loop {
+                let at = *metrics.borrow_and_update().membership_config.log_id();
+                if at.is_some_and(|at| at.index >= changed.index) {
+                    return Ok(());
+                }
+                metrics.changed().await.map_err(|_| self.has_stopped())?;
+            }
+        };
+        time::timeout(CHANGE_MAX, shown).await.unwrap_or(Err(ChangeError::Unknown))
     }
 
     async fn within<T>(
