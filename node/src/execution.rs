@@ -10,12 +10,16 @@ use protocol::{
     ids::{AccountId, Hash, JobId, TaskIndex},
     limits::RPC_BYTES_MAX,
     outcome::Outcome,
+    reject::RejectReason,
     wire::{
         job::JobSpec,
         manifest::{BlobRef, OutputFile, OutputManifest, TaskInput},
     },
 };
-use sandbox::task::{ModuleSource, TaskDone, TaskRun};
+use sandbox::{
+    PROFILE,
+    task::{ModuleSource, TaskDone, TaskRun},
+};
 
 /// The longest description of an output, in bytes: so that its manifest and some content fit in one message.
 const DESCRIPTION_BYTES_MAX: usize = RPC_BYTES_MAX >> 2;
@@ -69,6 +73,16 @@ impl Execution<'_> {
     }
 }
 
+/// Whether a job can be run by this build: under another profile its results would be those of this one, and its
+/// receipts would name the other.
+///
+/// # Errors
+///
+/// [`RejectReason::Version`] if the job asks for another profile.
+pub const fn check_profile(spec: &JobSpec) -> Result<(), RejectReason> {
+    if spec.profile == PROFILE { Ok(()) } else { Err(RejectReason::Version) }
+}
+
 /// The arguments after the program's name.
 fn arguments(spec: &JobSpec, task: TaskIndex, input: &TaskInput) -> Vec<String> {
     if task.0 >= spec.tasks {
@@ -118,7 +132,11 @@ pub fn output_hash(output: &OutputManifest) -> Hash {
 
 #[cfg(test)]
 mod tests {
-    use protocol::wire::manifest::InputSource;
+    use protocol::wire::{
+        advert::Isolation,
+        job::{EndPolicy, Scope, TaskLimits},
+        manifest::InputSource,
+    };
 
     use super::*;
 
@@ -134,6 +152,29 @@ mod tests {
         let (outcome, output) = described(&done);
         assert_eq!((outcome, output.len()), (Outcome::OutputTooLarge, 0));
         assert!(output.files.is_empty());
+    }
+
+    #[test]
+    fn a_job_of_another_profile_is_not_run_under_this_one() {
+        let spec = |profile| JobSpec {
+            name: "job".to_owned(),
+            module: Hash([1; 32]),
+            profile,
+            args: Vec::new(),
+            env: Vec::new(),
+            manifest: Hash([2; 32]),
+            tasks: 1,
+            reduce: None,
+            limits: TaskLimits::default(),
+            end: EndPolicy::AllOrNothing,
+            scope: Scope::Mesh,
+            isolation: Isolation::C,
+            tags: Vec::new(),
+        };
+        assert_eq!(check_profile(&spec(PROFILE)), Ok(()));
+        for other in [0, PROFILE + 1] {
+            assert_eq!(check_profile(&spec(other)), Err(RejectReason::Version));
+        }
     }
 
     #[test]

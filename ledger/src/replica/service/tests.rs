@@ -81,6 +81,7 @@ async fn durable_entries_that_were_not_known_to_be_committed_are_applied_after_a
         replica.records().get(Table::Meta, b"head").unwrap().is_some(),
         "the mesh is not founded"
     );
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -100,6 +101,7 @@ async fn a_record_that_cannot_be_read_stops_the_replica() {
     let mut leadership = replica.leadership();
     assert!(!leadership.wait_for(|now| !now.leader).await.unwrap().leader);
     assert!(matches!(replica.propose(founding(&mesh)).await, Err(ProposeError::Stopped(_))));
+    replica.shutdown().await;
 }
 
 #[tokio::test]
@@ -216,6 +218,7 @@ async fn a_command_that_is_too_large_is_refused_before_it_is_written() {
         matches!(result, Err(ProposeError::TooLarge { bytes_max: Stamped::BYTES_MAX, .. })),
         "{result:?}"
     );
+    replica.shutdown().await;
 }
 
 #[test]

@@ -22,7 +22,10 @@ use protocol::{
 use tokio::sync::oneshot;
 
 use super::{Coordinator, actor::Request};
-use crate::core::scheduler::{Needs, Obstacle};
+use crate::{
+    core::scheduler::{Needs, Obstacle},
+    execution::check_profile,
+};
 
 /// How long a watcher waits at most. Shorter than a request's time.
 const WATCH_MAX: Duration = Duration::from_secs(15);
@@ -80,6 +83,10 @@ impl Coordinator {
         account: AccountId,
         spec: &JobSpec,
     ) -> Result<(), ClientResponse> {
+        if let Err(reason) = check_profile(spec) {
+            let detail = format!("engine profile {} is not run by this mesh", spec.profile);
+            return Err(ClientResponse::rejected(reason, detail));
+        }
         let needs = Needs {
             account,
             scope: spec.scope,

@@ -23,6 +23,7 @@ use crate::{
         limits::Hold,
         worker::{Config, Input, Output, Worker as Core},
     },
+    execution::check_profile,
     machine::{Machine, MachineError, Outlook},
     roles::{Context, clock::until},
 };
@@ -257,6 +258,7 @@ impl Actor {
         if !offer.spec.is_valid() {
             return Err(RejectReason::Invalid);
         }
+        check_profile(&offer.spec)?;
         Ok((header.lease, header.fence, header.account))
     }
 
