@@ -44,19 +44,28 @@ impl<K: Ord> Quotas<K> {
     /// Takes one from a peer's bucket; `false` if it is empty.
     #[must_use]
     pub fn take(&mut self, now: Timestamp, peer: K) -> bool {
+        self.reserve(now, peer, Duration::ZERO).is_some()
+    }
+
+    /// Takes one from a peer's bucket, ahead of time if it is empty: the answer is how long to wait until it may be
+    /// used. `None`, and nothing is taken, if that is longer than `patience`.
+    #[must_use]
+    pub fn reserve(&mut self, now: Timestamp, peer: K, patience: Duration) -> Option<Duration> {
         if !self.full_at.contains_key(&peer) && self.full_at.len() >= self.peers_max {
             self.full_at.retain(|_, full_at| *full_at > now);
             if self.full_at.len() >= self.peers_max {
-                return false;
+                return None;
             }
         }
         let full_at = self.full_at.entry(peer).or_insert(now);
         let next = (*full_at).max(now).saturating_add(self.rate.every);
-        if next.saturating_since(now) > self.rate.every.saturating_mul(self.rate.burst) {
-            return false;
+        let burst = self.rate.every.saturating_mul(self.rate.burst);
+        let wait = next.saturating_since(now).saturating_sub(burst);
+        if wait > patience {
+            return None;
         }
         *full_at = next;
-        true
+        Some(wait)
     }
 }
 
@@ -81,6 +90,22 @@ mod tests {
         assert!(!quotas.take(at(499), PEER));
         assert!(quotas.take(at(500), PEER));
         assert!(!quotas.take(at(500), PEER));
+    }
+
+    #[test]
+    fn whoever_waits_as_told_is_never_refused() {
+        let rate = Rate::per(2, Duration::from_secs(1));
+        let (mut sender, mut receiver) = (Quotas::new(rate, 8), Quotas::new(rate, 8));
+        for _ in 0..100 {
+            let wait = sender.reserve(at(0), PEER, Duration::from_secs(60)).unwrap();
+            assert!(receiver.take(at(0).saturating_add(wait), PEER), "after {wait:?}");
+        }
+        assert_eq!(
+            sender.reserve(at(0), PEER, Duration::from_secs(1)),
+            None,
+            "that would take 50 s"
+        );
+        assert!(sender.take(at(60_000), PEER), "what was refused was not taken");
     }
 
     #[test]

@@ -32,7 +32,8 @@ use super::{
     accept::Accept,
     behaviour::{Behaviour, BehaviourEvent},
     exchange::{
-        Answered, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc,
+        Answered, CLIENT, ClientRpc, EnrollRpc, Exchange, HeartbeatRpc, HelloRpc, LeaseRpc,
+        ResultRpc,
     },
     handle::{COMMANDS_MAX, Command},
     mdns::Received,
@@ -66,6 +67,12 @@ const CONNECTS_MAX: usize = 64;
 const IDENTIFY: Rate = Rate { burst: 8, every: Duration::from_secs(10) };
 /// Kinds of things that are written into the log because of others.
 const LOGGED_MAX: usize = 16;
+/// What this node asks of one coordinator for its users. A user who starts jobs in a loop asks more often than a member
+/// may; refusals would be errors on the user's screen, and faults of this node in the coordinator's eyes. Half of what
+/// may be asked at once: what was asked before a restart still counts there.
+const OWN: Rate = Rate { burst: CLIENT.burst / 2, every: CLIENT.every };
+/// How long a user's question may wait for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the same kind of thing is written into the log.
 const LOG: Rate = Rate { burst: 4, every: Duration::from_secs(2) };
 
@@ -198,6 +205,7 @@ pub(super) fn start_on(
         lease: Exchange::new(),
         result: Exchange::new(),
         client: Exchange::new(),
+        asked: Quotas::new(OWN, protocol::limits::NODES_MAX),
     };
     task.restore_bans(config.bans.clone());
     let handle = NetHandle::new(commands_in, key.node());
@@ -249,6 +257,8 @@ pub struct NetTask {
     lease: Exchange<LeaseRpc>,
     result: Exchange<ResultRpc>,
     client: Exchange<ClientRpc>,
+    /// What this node may ask of each coordinator for its users.
+    asked: Quotas,
 }
 
 impl std::fmt::Debug for NetTask {

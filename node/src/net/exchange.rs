@@ -160,6 +160,9 @@ const _: () = assert!(HANDLERS_MAX <= 256, "more would be at work at a time than
 
 /// What members may send of their own: 500 messages in 10 s.
 const MEMBER: Rate = Rate { burst: 500, every: Duration::from_millis(20) };
+/// What members may ask on behalf of their users, who start jobs in loops: a job takes about six questions. A member
+/// spaces its questions out itself.
+pub(super) const CLIENT: Rate = Rate { burst: 1_000, every: Duration::from_millis(2) };
 /// Workers beat every 5 s; a leader change, or work that changes hands, adds some.
 const BEAT: Rate = Rate { burst: 20, every: Duration::from_millis(250) };
 /// What strangers may ask. Who waits for approval asks once a second, at each address that it knows, so that it is at
@@ -197,7 +200,7 @@ rpc!(
 );
 rpc!(
     /// Change this, tell me that.
-    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, 152 owed, MEMBER, None,
+    ClientRpc = Client: ClientRequest => ClientResponse, 30 s, 16 streams, 152 owed, CLIENT, None,
     |reason| Some(ClientResponse::rejected(reason, "the node is busy; try again"))
 );
 

@@ -1,5 +1,7 @@
 //! How the rest of the node speaks to the network.
 
+use std::time::Duration;
+
 use libp2p::Multiaddr;
 use protocol::{
     ids::{Hash, NodeId},
@@ -129,6 +131,8 @@ pub(super) enum Command {
     SetTargets(Vec<NodeAddress>),
     SetSeeking(bool),
     Publish(Vec<u8>, oneshot::Sender<Result<(), PublishError>>),
+    /// When may this coordinator be asked next?
+    Pace(NodeId, oneshot::Sender<Option<Duration>>),
     OpenBlobs(NodeId, OpenReply),
     Hello(Call<HelloRequest, HelloResponse>),
     Enroll(Box<Call<EnrollRequest, EnrollResponse>>),
@@ -156,6 +160,7 @@ impl Command {
             | Self::SetTargets(_)
             | Self::SetSeeking(_)
             | Self::Publish(..)
+            | Self::Pace(..)
             | Self::Hello(_)
             | Self::Enroll(_) => None,
         }
@@ -311,7 +316,8 @@ impl NetHandle {
         self.call(|reply| Command::Result(Box::new(Call { to, request, reply }))).await
     }
 
-    /// Asks something of a coordinator. At most 30 s: a watching question may take 20.
+    /// Asks something of a coordinator, no more often than coordinators answer: up to 10 s may pass until it is asked,
+    /// and 30 s until it is answered, as a watching question may take 20.
     ///
     /// # Errors
     ///
@@ -321,6 +327,8 @@ impl NetHandle {
         to: NodeId,
         request: ClientRequest,
     ) -> Result<ClientResponse, RpcError> {
+        let wait = self.ask(|reply| Command::Pace(to, reply)).await.ok_or(RpcError::Stopped)?;
+        tokio::time::sleep(wait.ok_or(RpcError::Busy)?).await;
         self.call(|reply| Command::Client(Box::new(Call { to, request, reply }))).await
     }
 

@@ -35,6 +35,7 @@ impl NetTask {
             Command::SetTargets(targets) => self.set_targets(targets),
             Command::SetSeeking(seeking) => self.set_seeking(seeking),
             Command::Publish(bytes, reply) => drop(reply.send(self.publish(bytes))),
+            Command::Pace(to, reply) => drop(reply.send(self.asked.reserve(now, to, PATIENCE))),
             Command::OpenBlobs(to, reply) => {
                 match reach(&mut self.swarm, &self.roll.members, &to) {
                     Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),

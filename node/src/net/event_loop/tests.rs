@@ -30,8 +30,6 @@ use super::{
     *,
 };
 
-mod gates;
-
 const MESH: MeshId = MeshId([7; 32]);
 
 /// The time since it was made, on tokio's clock.
@@ -49,6 +47,8 @@ macro_rules! only {
         |event| if let $event = event { Some($value) } else { None }
     };
 }
+
+mod gates;
 
 /// A running network.
 struct Node {

@@ -140,3 +140,26 @@ async fn strangers_cannot_take_the_place_of_a_member() {
     let peers = host.handle.peers().await;
     assert!(peers.len() <= 16 + 1, "{} peers", peers.len());
 }
+
+#[tokio::test]
+async fn a_member_that_asks_in_a_loop_is_slowed_down_and_never_refused() {
+    let (one, mut other) = members().await;
+    let to = other.id;
+    let answer = ClientResponse::rejected(RejectReason::NotLeader, "ask another");
+    let asking = async {
+        for _ in 0..1_200 {
+            let asked = one.handle.client(to, ClientRequest::Query(Query::Mesh)).await;
+            assert_eq!(asked, Ok(answer.clone()));
+        }
+    };
+    let answering = async {
+        loop {
+            let respond = other.next(only!(Inbound::Client { respond, .. } => respond)).await;
+            respond.respond(answer.clone());
+        }
+    };
+    tokio::select! {
+        () = asking => {}
+        () = answering => {}
+    }
+}
