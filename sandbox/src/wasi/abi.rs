@@ -18,6 +18,8 @@ pub enum Errno {
     Invalid = 28,
     /// A directory where none may be.
     IsDirectory = 31,
+    /// Too many links on a path.
+    Loop = 32,
     /// Too many open descriptors.
     TooManyOpen = 33,
     /// A name that is too long.
@@ -34,10 +36,14 @@ pub enum Errno {
     NotSocket = 57,
     /// There is no such thing here.
     NotSupported = 58,
+    /// Not with this kind of file.
+    NotPermitted = 63,
     /// A read-only file or directory.
     ReadOnly = 69,
     /// No position to seek to.
     NotSeekable = 70,
+    /// Outside of what the descriptor may be used for.
+    NotCapable = 76,
 }
 
 /// Why a program does not go on.
@@ -201,6 +207,8 @@ pub(super) enum FileType {
     Directory = 3,
     /// A file.
     Regular = 4,
+    /// A link that names a path.
+    Link = 7,
 }
 
 /// Flags of `path_open`.
@@ -217,11 +225,16 @@ pub(super) mod fdflags {
     pub(in crate::wasi) const ALL: u16 = 31;
 }
 
-/// What a descriptor may be used for.
-pub(super) mod rights {
-    pub(in crate::wasi) const READ: u64 = 1 << 1;
-    pub(in crate::wasi) const SEEK: u64 = 1 << 2;
-    pub(in crate::wasi) const TELL: u64 = 1 << 5;
-    pub(in crate::wasi) const WRITE: u64 = 1 << 6;
-    pub(in crate::wasi) const ALL: u64 = (1 << 30) - 1;
+/// Flags of a path: whether a link at its end is followed.
+pub(super) mod lookup {
+    pub(in crate::wasi) const FOLLOW: u32 = 1;
+}
+
+/// Flags of setting times: which, and whether to now.
+pub(super) mod fstflags {
+    pub(in crate::wasi) const ACCESSED: u32 = 1;
+    pub(in crate::wasi) const ACCESSED_NOW: u32 = 2;
+    pub(in crate::wasi) const MODIFIED: u32 = 4;
+    pub(in crate::wasi) const MODIFIED_NOW: u32 = 8;
+    pub(in crate::wasi) const ALL: u32 = 15;
 }

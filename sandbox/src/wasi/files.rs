@@ -1,10 +1,11 @@
 //! Calls on open descriptors.
 
 use super::{
-    abi::{Args, Errno, Failure, FileType, Memory, Meter, after, fdflags, rights},
-    host::{Descriptor, Host, OpenFile},
+    abi::{Args, Errno, Failure, FileType, Memory, Meter, after, fdflags, fstflags},
+    host::{Descriptor, Host, Open, OpenFile},
     process::START,
-    tree::{NodeId, Stat},
+    rights::Rights,
+    tree::{NodeId, Stat, Times},
 };
 
 const SEEK_SET: u32 = 0;
@@ -17,7 +18,7 @@ const FUEL_PER_BUFFER: u64 = 4;
 const SKIPPED_PER_FUEL: u64 = 16;
 
 impl Host {
-    /// For calls that change nothing here: sync, advice, times, rights.
+    /// For calls that change nothing here: sync, advice.
     pub(super) fn fd_exists(&self, args: Args<'_>) -> Result<(), Failure> {
         self.descriptor(args.word(0))?;
         Ok(())
@@ -29,13 +30,22 @@ impl Host {
 
     pub(super) fn fd_renumber(&mut self, args: Args<'_>) -> Result<(), Failure> {
         let (from, to) = (args.word(0), args.word(1));
-        let descriptor = self.descriptor(from)?;
-        self.descriptor(to)?;
+        let open = self.opened(from)?;
+        self.opened(to)?;
         if from != to {
             self.close(to)?;
             self.descriptors.remove(&from);
-            self.descriptors.insert(to, descriptor);
+            self.descriptors.insert(to, open);
         }
+        Ok(())
+    }
+
+    /// Gives up rights. None come back.
+    pub(super) fn fd_fdstat_set_rights(&mut self, args: Args<'_>) -> Result<(), Failure> {
+        let open = self.opened(args.word(0))?;
+        let wanted = Rights { own: args.long(1), inheriting: args.long(2) };
+        let rights = open.rights.limited(wanted)?;
+        self.descriptors.insert(args.word(0), Open { rights, ..open });
         Ok(())
     }
 
@@ -44,23 +54,20 @@ impl Host {
         args: Args<'_>,
         memory: &mut Memory<'_>,
     ) -> Result<(), Failure> {
-        let streams = rights::ALL & !(rights::SEEK | rights::TELL);
-        let (file_type, flags, base) = match self.descriptor(args.word(0))? {
-            Descriptor::Stdin { .. } => (FileType::Unknown, 0, streams & !rights::WRITE),
-            Descriptor::Stdout | Descriptor::Stderr => {
-                (FileType::Unknown, fdflags::APPEND, streams & !rights::READ)
-            }
-            Descriptor::Directory { .. } => (FileType::Directory, 0, rights::ALL),
-            Descriptor::File(file) if file.writable => (FileType::Regular, file.flags, rights::ALL),
-            Descriptor::File(file) => (FileType::Regular, file.flags, rights::ALL & !rights::WRITE),
+        let Open { what, rights } = self.opened(args.word(0))?;
+        let (file_type, flags) = match what {
+            Descriptor::Stdin { .. } => (FileType::Unknown, 0),
+            Descriptor::Stdout | Descriptor::Stderr => (FileType::Unknown, fdflags::APPEND),
+            Descriptor::Directory { .. } => (FileType::Directory, 0),
+            Descriptor::File(file) => (FileType::Regular, file.flags),
         };
         let mut stat = [0; 24];
         let [kind, _, low, high, ..] = &mut stat;
         *kind = file_type as u8;
         [*low, *high] = flags.to_le_bytes();
         memory.put(args.word(1), &stat)?;
-        memory.put_long(after(args.word(1), 8)?, base)?;
-        Ok(memory.put_long(after(args.word(1), 16)?, rights::ALL)?)
+        memory.put_long(after(args.word(1), 8)?, rights.own)?;
+        Ok(memory.put_long(after(args.word(1), 16)?, rights.inheriting)?)
     }
 
     pub(super) fn fd_fdstat_set_flags(&mut self, args: Args<'_>) -> Result<(), Failure> {
@@ -84,7 +91,7 @@ impl Host {
             Descriptor::Directory { node, .. } => node,
             Descriptor::File(file) => file.node,
             Descriptor::Stdin { .. } | Descriptor::Stdout | Descriptor::Stderr => {
-                return put_stat(memory, args.word(1), FileType::Unknown, None);
+                return put_stat(memory, args.word(1), STREAM);
             }
         };
         self.put_filestat(memory, args.word(1), node)
@@ -97,8 +104,53 @@ impl Host {
         at: u32,
         node: NodeId,
     ) -> Result<(), Failure> {
-        let stat = self.tree.stat(node)?;
-        put_stat(memory, at, file_type(stat.is_directory), Some(stat))
+        put_stat(memory, at, self.tree.stat(node)?)
+    }
+
+    pub(super) fn fd_filestat_set_times(
+        &mut self,
+        args: Args<'_>,
+        meter: &Meter<'_>,
+    ) -> Result<(), Failure> {
+        let node = match self.descriptor(args.word(0))? {
+            Descriptor::Directory { node, .. } => node,
+            Descriptor::File(file) => file.node,
+            Descriptor::Stdin { .. } | Descriptor::Stdout | Descriptor::Stderr => {
+                return Err(Errno::NotSupported.into());
+            }
+        };
+        self.set_times(node, [args.long(1), args.long(2)], args.word(3), meter)
+    }
+
+    /// Sets the times that the flags name: when it was read, when it was changed.
+    pub(super) fn set_times(
+        &mut self,
+        node: NodeId,
+        [accessed, modified]: [u64; 2],
+        flags: u32,
+        meter: &Meter<'_>,
+    ) -> Result<(), Failure> {
+        use fstflags::{ACCESSED, ACCESSED_NOW, ALL, MODIFIED, MODIFIED_NOW};
+        let both = |one, other| flags & one != 0 && flags & other != 0;
+        if flags & !ALL != 0 || both(ACCESSED, ACCESSED_NOW) || both(MODIFIED, MODIFIED_NOW) {
+            return Err(Errno::Invalid.into());
+        }
+        let now = self.wall_clock(meter);
+        let old = self.tree.stat(node)?.times;
+        let choose = |given: u32, at_once: u32, time, old| {
+            if flags & given != 0 {
+                time
+            } else if flags & at_once != 0 {
+                now
+            } else {
+                old
+            }
+        };
+        let times = Times {
+            accessed: choose(ACCESSED, ACCESSED_NOW, accessed, old.accessed),
+            modified: choose(MODIFIED, MODIFIED_NOW, modified, old.modified),
+        };
+        Ok(self.tree.set_times(node, times)?)
     }
 
     pub(super) fn fd_filestat_set_size(
@@ -124,9 +176,6 @@ impl Host {
 
     fn resize(&mut self, number: u32, size: u64, meter: &mut Meter<'_>) -> Result<(), Failure> {
         let file = *self.file_mut(number)?;
-        if !file.writable {
-            return Err(Errno::BadDescriptor.into());
-        }
         let more = self.tree.growth(file.node, size)?;
         self.check_output(more)?;
         meter.charge_bytes(more)?;
@@ -209,7 +258,9 @@ impl Host {
                     meter,
                 )?;
                 let position = position.saturating_add(usize::try_from(read).unwrap_or(usize::MAX));
-                self.descriptors.insert(args.word(0), Descriptor::Stdin { position });
+                if let Some(open) = self.descriptors.get_mut(&args.word(0)) {
+                    open.what = Descriptor::Stdin { position };
+                }
                 read
             }
             Descriptor::File(file) => {
@@ -291,9 +342,6 @@ impl Host {
         memory: &Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<u64, Failure> {
-        if !file.writable {
-            return Err(Errno::BadDescriptor.into());
-        }
         let total: u64 = buffers.iter().map(|(_, length)| u64::from(*length)).sum();
         let end = file.position.checked_add(total).ok_or(Errno::Invalid)?;
         if total == 0 {
@@ -329,7 +377,7 @@ impl Host {
                 break;
             }
             next = next.saturating_add(1);
-            let kind = file_type(self.tree.stat(node)?.is_directory);
+            let kind = self.tree.stat(node)?.kind;
             let before = listing.len();
             listing.extend_from_slice(&next.to_le_bytes());
             listing.extend_from_slice(&u64::try_from(node).unwrap_or(u64::MAX).to_le_bytes());
@@ -356,19 +404,22 @@ fn buffers(
     Ok(memory.buffers(args.word(1), args.word(2))?)
 }
 
-const fn file_type(is_directory: bool) -> FileType {
-    if is_directory { FileType::Directory } else { FileType::Regular }
-}
+/// What is known about a standard stream.
+const STREAM: Stat = Stat {
+    node: usize::MAX,
+    kind: FileType::Unknown,
+    size: 0,
+    names: 1,
+    times: Times { accessed: START, modified: START },
+};
 
-/// `filestat`: device, node, type, links, size, and three times, all of them when the program started.
-fn put_stat(
-    memory: &mut Memory<'_>,
-    at: u32,
-    kind: FileType,
-    stat: Option<Stat>,
-) -> Result<(), Failure> {
-    let node = stat.map_or(u64::MAX, |stat| u64::try_from(stat.node).unwrap_or(u64::MAX));
-    let fields = [1, node, kind as u64, 1, stat.map_or(0, |stat| stat.size), START, START, START];
+/// `filestat`: device, node, type, links, size, and when it was read, changed, and made or moved, which is when the program
+/// started.
+fn put_stat(memory: &mut Memory<'_>, at: u32, stat: Stat) -> Result<(), Failure> {
+    let node = u64::try_from(stat.node).unwrap_or(u64::MAX);
+    let Times { accessed, modified } = stat.times;
+    let fields =
+        [1, node, stat.kind as u64, stat.names.into(), stat.size, accessed, modified, START];
     let mut bytes = Vec::with_capacity(64);
     for field in fields {
         bytes.extend_from_slice(&field.to_le_bytes());

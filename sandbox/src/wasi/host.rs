@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     abi::{Args, Errno, Failure, Memory, Meter, Stop, fdflags},
     calls::Call,
+    rights::{self, Rights},
     tree::{BadInput, NodeId, ROOT, Tree},
 };
 use crate::metering::cost::HOST_CALL_FUEL;
@@ -51,7 +52,6 @@ pub(super) struct OpenFile {
     pub(super) node: NodeId,
     pub(super) position: u64,
     pub(super) flags: u16,
-    pub(super) writable: bool,
 }
 
 /// What a descriptor stands for.
@@ -62,6 +62,13 @@ pub(super) enum Descriptor {
     Stderr,
     Directory { node: NodeId, preopened: bool },
     File(OpenFile),
+}
+
+/// An open descriptor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Open {
+    pub(super) what: Descriptor,
+    pub(super) rights: Rights,
 }
 
 /// The host that a program talks to: all that it can see and change.
@@ -75,7 +82,7 @@ pub struct Host {
     pub(super) stdout: Vec<u8>,
     pub(super) stderr: Vec<u8>,
     pub(super) tree: Tree,
-    pub(super) descriptors: BTreeMap<u32, Descriptor>,
+    pub(super) descriptors: BTreeMap<u32, Open>,
     pub(super) random: blake3::OutputReader,
     /// How long it slept, in nanoseconds.
     pub(super) slept: u64,
@@ -93,11 +100,12 @@ impl Host {
         let zero_ended = |text: String| [text.as_bytes(), &[0]].concat();
         let program = std::iter::once(PROGRAM.to_owned());
         let descriptors = [
-            Descriptor::Stdin { position: 0 },
-            Descriptor::Stdout,
-            Descriptor::Stderr,
-            Descriptor::Directory { node: ROOT, preopened: true },
-        ];
+            (Descriptor::Stdin { position: 0 }, Rights::stream(rights::WRITE)),
+            (Descriptor::Stdout, Rights::stream(rights::READ)),
+            (Descriptor::Stderr, Rights::stream(rights::READ)),
+            (Descriptor::Directory { node: ROOT, preopened: true }, Rights::ROOT),
+        ]
+        .map(|(what, rights)| Open { what, rights });
         let random = blake3::Hasher::new_derive_key("weft 2026-11 randomness of a task")
             .update(&given.seed)
             .finalize_xof();
@@ -159,6 +167,7 @@ impl Host {
         memory: &mut Memory<'_>,
         meter: &mut Meter<'_>,
     ) -> Result<(), Failure> {
+        self.check_rights(call, args)?;
         match call {
             Call::ArgsGet => self.args_get(args, memory, meter),
             Call::ArgsSizesGet => self.args_sizes_get(args, memory),
@@ -171,10 +180,10 @@ impl Host {
             Call::FdClose => self.fd_close(args),
             Call::FdFdstatGet => self.fd_fdstat_get(args, memory),
             Call::FdFdstatSetFlags => self.fd_fdstat_set_flags(args),
-            Call::FdFdstatSetRights => self.fd_exists(args),
+            Call::FdFdstatSetRights => self.fd_fdstat_set_rights(args),
             Call::FdFilestatGet => self.fd_filestat_get(args, memory),
             Call::FdFilestatSetSize => self.fd_filestat_set_size(args, meter),
-            Call::FdFilestatSetTimes => self.fd_exists(args),
+            Call::FdFilestatSetTimes => self.fd_filestat_set_times(args, meter),
             Call::FdPread => self.fd_pread(args, memory, meter),
             Call::FdPrestatGet => self.fd_prestat_get(args, memory),
             Call::FdPrestatDirName => self.fd_prestat_dir_name(args, memory),
@@ -193,7 +202,8 @@ impl Host {
             Call::PathRemoveDirectory => self.path_remove_directory(args, memory, meter),
             Call::PathRename => self.path_rename(args, memory, meter),
             Call::PathUnlinkFile => self.path_unlink_file(args, memory, meter),
-            Call::PathLink | Call::PathSymlink => Err(Errno::NotSupported.into()),
+            Call::PathLink => self.path_link(args, memory, meter),
+            Call::PathSymlink => self.path_symlink(args, memory, meter),
             Call::PollOneoff => self.poll_oneoff(args, memory, meter),
             Call::ProcExit => Err(Stop::Exit(args.word(0)).into()),
             Call::ProcRaise => Err(Errno::NotSupported.into()),
@@ -205,14 +215,42 @@ impl Host {
         }
     }
 
-    /// The descriptor of that number.
-    pub(super) fn descriptor(&self, number: u32) -> Result<Descriptor, Errno> {
+    /// Whether the descriptors among the arguments may be used so. What a descriptor's kind is never for is left to the
+    /// call, which knows the better error number.
+    fn check_rights(&self, call: Call, args: Args<'_>) -> Result<(), Errno> {
+        for (place, needed) in rights::needed(call) {
+            let open = self.opened(args.word(*place))?;
+            let sensible = match open.what {
+                Descriptor::File(_) => rights::FILE,
+                Descriptor::Directory { .. } => rights::DIRECTORY,
+                Descriptor::Stdin { .. } | Descriptor::Stdout | Descriptor::Stderr => {
+                    rights::ALL & !(rights::SEEK | rights::TELL)
+                }
+            };
+            if needed & sensible & !open.rights.own != 0 {
+                return Err(if needed & (rights::READ | rights::WRITE) != 0 {
+                    Errno::BadDescriptor
+                } else {
+                    Errno::NotCapable
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The open descriptor of that number.
+    pub(super) fn opened(&self, number: u32) -> Result<Open, Errno> {
         self.descriptors.get(&number).copied().ok_or(Errno::BadDescriptor)
+    }
+
+    /// What the descriptor of that number stands for.
+    pub(super) fn descriptor(&self, number: u32) -> Result<Descriptor, Errno> {
+        self.opened(number).map(|open| open.what)
     }
 
     /// The open file of that number.
     pub(super) fn file_mut(&mut self, number: u32) -> Result<&mut OpenFile, Errno> {
-        match self.descriptors.get_mut(&number) {
+        match self.descriptors.get_mut(&number).map(|open| &mut open.what) {
             Some(Descriptor::File(file)) => Ok(file),
             Some(Descriptor::Directory { .. }) => Err(Errno::IsDirectory),
             Some(Descriptor::Stdin { .. } | Descriptor::Stdout | Descriptor::Stderr) => {
@@ -234,7 +272,7 @@ impl Host {
     }
 
     /// Opens a descriptor with the lowest free number.
-    pub(super) fn open(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+    pub(super) fn open(&mut self, what: Descriptor, rights: Rights) -> Result<u32, Errno> {
         if self.descriptors.len() >= DESCRIPTORS_MAX {
             return Err(Errno::TooManyOpen);
         }
@@ -242,17 +280,17 @@ impl Host {
         let used =
             self.descriptors.keys().zip(0..).take_while(|(used, place)| *used == place).count();
         let number = u32::try_from(used).map_err(|_| Errno::TooManyOpen)?;
-        if let Some(node) = node_of(descriptor) {
+        if let Some(node) = node_of(what) {
             self.tree.opened(node);
         }
-        self.descriptors.insert(number, descriptor);
+        self.descriptors.insert(number, Open { what, rights });
         Ok(number)
     }
 
     /// Closes a descriptor.
     pub(super) fn close(&mut self, number: u32) -> Result<(), Errno> {
         let descriptor = self.descriptors.remove(&number).ok_or(Errno::BadDescriptor)?;
-        if let Some(node) = node_of(descriptor) {
+        if let Some(node) = node_of(descriptor.what) {
             self.tree.closed(node);
         }
         Ok(())

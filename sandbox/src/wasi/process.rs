@@ -98,6 +98,11 @@ impl Host {
         Ok(if clock == CLOCK_REALTIME { START.saturating_add(since_start) } else { since_start })
     }
 
+    /// What the wall clock shows.
+    pub(super) fn wall_clock(&self, meter: &Meter<'_>) -> u64 {
+        self.now(CLOCK_REALTIME, meter).unwrap_or(START)
+    }
+
     pub(super) fn random_get(
         &mut self,
         args: Args<'_>,

@@ -1,13 +1,18 @@
-//! The files that a program sees: `/in`, which it can read, and `/out`, which it can write.
+//! The files that a program sees: `/in`, which it can read, and everything else, which it can write. What it leaves in
+//! `/out` are its outputs; the rest is gone with it.
+
+mod change;
+mod place;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use protocol::{
-    limits::{OUTPUT_FILES_MAX, PATH_BYTES_MAX},
-    wire::is_relative_path,
-};
+use protocol::wire::is_relative_path;
 
-use super::abi::Errno;
+pub(super) use self::place::FUEL_PER_PATH_BYTE;
+use super::{
+    abi::{Errno, FileType},
+    process::START,
+};
 
 /// The place of a node.
 pub(super) type NodeId = usize;
@@ -38,6 +43,8 @@ enum Content {
     Fixed(Arc<[u8]>),
     /// Written by the program.
     Written(Vec<u8>),
+    /// A path from its own directory on.
+    Link(String),
     /// Removed, and closed by all.
     Gone,
 }
@@ -48,18 +55,50 @@ struct Node {
     writable: bool,
     /// Open descriptors: a file that was removed stays until it is closed.
     opens: u32,
-    linked: bool,
+    /// Entries of directories that are this node.
+    names: u32,
+    times: Times,
+}
+
+impl Node {
+    const fn new(content: Content, writable: bool) -> Self {
+        let times = Times { accessed: START, modified: START };
+        Self { content, writable, opens: 0, names: 1, times }
+    }
+}
+
+/// When a file was read and changed, by the program's own clock in nanoseconds since 1970. Only a program that says so
+/// changes them: else everything is as old as the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) accessed: u64,
+    pub(super) modified: u64,
 }
 
 /// What is known about a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) node: NodeId,
-    pub(super) is_directory: bool,
+    pub(super) kind: FileType,
     pub(super) size: u64,
+    pub(super) names: u32,
+    pub(super) times: Times,
 }
 
-/// All files and directories. Bounded: inputs by the task, outputs by [`OUTPUT_FILES_MAX`] and the output limit.
+impl Stat {
+    /// Whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+
+    /// How many times its content counts: once for each name, and once for a file that has none but is open.
+    fn copies(&self) -> u64 {
+        self.names.max(1).into()
+    }
+}
+
+/// All files and directories. Bounded: inputs by the task, what the program makes by
+/// [`OUTPUT_FILES_MAX`](protocol::limits::OUTPUT_FILES_MAX), [`OUTPUT_DIRECTORIES_MAX`] and the output limit.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Vec<Node>,
@@ -67,22 +106,18 @@ pub(super) struct Tree {
     free: Vec<NodeId>,
     files: usize,
     directories: usize,
-    /// Bytes in written files.
+    /// Bytes in written files, for each of their names.
     written: u64,
 }
 
 impl Tree {
     /// A tree with those inputs below `/in`.
     pub(super) fn new(inputs: Vec<(String, Arc<[u8]>)>) -> Result<Self, BadInput> {
-        let directory = |parent, entries, writable| Node {
-            content: Content::Directory { parent, entries },
-            writable,
-            opens: 0,
-            linked: true,
-        };
+        let directory =
+            |parent, entries, writable| Node::new(Content::Directory { parent, entries }, writable);
         let top = BTreeMap::from([("in".to_owned(), 1), ("out".to_owned(), OUT)]);
         let nodes = vec![
-            directory(ROOT, top, false),
+            directory(ROOT, top, true),
             directory(ROOT, BTreeMap::new(), false),
             directory(ROOT, BTreeMap::new(), true),
         ];
@@ -137,10 +172,13 @@ impl Tree {
             let entries = self.entries(directory).cloned().unwrap_or_default();
             for (name, node) in entries {
                 let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-                match self.nodes.get_mut(node).map(|node| &mut node.content) {
-                    Some(Content::Written(bytes)) => found.push((path, std::mem::take(bytes))),
-                    Some(Content::Directory { .. }) => open.push((node, path)),
-                    Some(Content::Fixed(_) | Content::Gone) | None => {}
+                let Some(Node { content, names, .. }) = self.nodes.get_mut(node) else { continue };
+                match content {
+                    // Each of its names is an output of its own.
+                    Content::Written(bytes) if *names > 1 => found.push((path, bytes.clone())),
+                    Content::Written(bytes) => found.push((path, std::mem::take(bytes))),
+                    Content::Directory { .. } => open.push((node, path)),
+                    Content::Fixed(_) | Content::Link(_) | Content::Gone => {}
                 }
             }
         }
@@ -153,16 +191,21 @@ impl Tree {
     fn entries(&self, node: NodeId) -> Result<&BTreeMap<String, NodeId>, Errno> {
         match &self.node(node)?.content {
             Content::Directory { entries, .. } => Ok(entries),
-            Content::Fixed(_) | Content::Written(_) | Content::Gone => Err(Errno::NotDirectory),
+            Content::Fixed(_) | Content::Written(_) | Content::Link(_) | Content::Gone => {
+                Err(Errno::NotDirectory)
+            }
         }
     }
 
     fn entries_mut(&mut self, node: NodeId) -> Result<&mut BTreeMap<String, NodeId>, Errno> {
         let node = self.nodes.get_mut(node).ok_or(Errno::BadDescriptor)?;
         match &mut node.content {
-            Content::Directory { entries, .. } if node.writable && node.linked => Ok(entries),
+            Content::Directory { entries, .. } if node.writable && node.names > 0 => Ok(entries),
+            Content::Directory { .. } if node.writable => Err(Errno::NotFound),
             Content::Directory { .. } => Err(Errno::ReadOnly),
-            Content::Fixed(_) | Content::Written(_) | Content::Gone => Err(Errno::NotDirectory),
+            Content::Fixed(_) | Content::Written(_) | Content::Link(_) | Content::Gone => {
+                Err(Errno::NotDirectory)
+            }
         }
     }
 
@@ -180,7 +223,7 @@ impl Tree {
             return Err(Errno::NotDirectory);
         };
         entries.insert(name.to_owned(), id);
-        let node = Node { content, writable, opens: 0, linked: true };
+        let node = Node::new(content, writable);
         self.free.pop();
         match self.nodes.get_mut(id) {
             Some(place) => *place = node,
@@ -190,171 +233,42 @@ impl Tree {
     }
 
     /// What is known about a node.
-    pub(super) fn stat(&self, node: NodeId) -> Result<Stat, Errno> {
-        let (is_directory, size) = match &self.node(node)?.content {
-            Content::Directory { .. } => (true, 0),
-            Content::Fixed(bytes) => (false, bytes.len()),
-            Content::Written(bytes) => (false, bytes.len()),
+    pub(super) fn stat(&self, id: NodeId) -> Result<Stat, Errno> {
+        let node = self.node(id)?;
+        let (kind, size) = match &node.content {
+            Content::Directory { .. } => (FileType::Directory, 0),
+            Content::Fixed(bytes) => (FileType::Regular, bytes.len()),
+            Content::Written(bytes) => (FileType::Regular, bytes.len()),
+            Content::Link(target) => (FileType::Link, target.len()),
             Content::Gone => return Err(Errno::BadDescriptor),
         };
-        Ok(Stat { node, is_directory, size: u64::try_from(size).unwrap_or(u64::MAX) })
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        Ok(Stat { node: id, kind, size, names: node.names, times: node.times })
     }
 
-    /// The directory that a path's last part is in, and that part; `None` for a path without one, as `/` or `..`.
-    fn parent<'p>(&self, from: NodeId, path: &'p str) -> Result<(NodeId, Option<&'p str>), Errno> {
-        if path.is_empty() {
-            return Err(Errno::NotFound);
+    /// Sets when a file was read and changed.
+    pub(super) fn set_times(&mut self, node: NodeId, times: Times) -> Result<(), Errno> {
+        let node = self.nodes.get_mut(node).ok_or(Errno::BadDescriptor)?;
+        if !node.writable {
+            return Err(Errno::ReadOnly);
         }
-        if path.len() > PATH_BYTES_MAX {
-            return Err(Errno::NameTooLong);
-        }
-        if path.contains('\0') {
-            return Err(Errno::Invalid);
-        }
-        let mut at = if path.starts_with('/') { ROOT } else { from };
-        let mut last = None;
-        for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
-            if let Some(name) = last.take() {
-                at = *self.entries(at)?.get(name).ok_or(Errno::NotFound)?;
-            }
-            match (part, &self.node(at)?.content) {
-                ("..", Content::Directory { parent, .. }) => at = *parent,
-                (name, Content::Directory { .. }) => last = Some(name),
-                (_, Content::Fixed(_) | Content::Written(_) | Content::Gone) => {
-                    return Err(Errno::NotDirectory);
-                }
-            }
-        }
-        Ok((at, last))
+        node.times = times;
+        Ok(())
     }
 
-    /// The node at a path.
-    pub(super) fn find(&self, from: NodeId, path: &str) -> Result<NodeId, Errno> {
-        let (directory, name) = self.parent(from, path)?;
-        let node = match name {
-            Some(name) => *self.entries(directory)?.get(name).ok_or(Errno::NotFound)?,
-            None => directory,
-        };
-        if path.ends_with('/') {
-            self.entries(node)?;
+    /// Where a link leads.
+    pub(super) fn link_target(&self, node: NodeId) -> Result<&str, Errno> {
+        match &self.node(node)?.content {
+            Content::Link(target) => Ok(target),
+            Content::Directory { .. } | Content::Fixed(_) | Content::Written(_) | Content::Gone => {
+                Err(Errno::Invalid)
+            }
         }
-        Ok(node)
     }
 
     /// Whether the program may write to it.
     pub(super) fn is_writable(&self, node: NodeId) -> bool {
         self.nodes.get(node).is_some_and(|node| node.writable)
-    }
-
-    /// Makes an empty file.
-    pub(super) fn create_file(&mut self, from: NodeId, path: &str) -> Result<NodeId, Errno> {
-        let (directory, name) = self.parent(from, path)?;
-        let name = name.filter(|_| !path.ends_with('/')).ok_or(Errno::IsDirectory)?;
-        check_name(name)?;
-        self.entries_mut(directory)?;
-        if self.files >= OUTPUT_FILES_MAX {
-            return Err(Errno::NoSpace);
-        }
-        self.files = self.files.saturating_add(1);
-        self.add(directory, name, Content::Written(Vec::new()), true)
-    }
-
-    /// Makes an empty directory.
-    pub(super) fn create_directory(&mut self, from: NodeId, path: &str) -> Result<(), Errno> {
-        let (directory, name) = self.parent(from, path)?;
-        let name = name.ok_or(Errno::Exists)?;
-        check_name(name)?;
-        if self.entries(directory)?.contains_key(name) {
-            return Err(Errno::Exists);
-        }
-        self.entries_mut(directory)?;
-        if self.directories >= OUTPUT_DIRECTORIES_MAX {
-            return Err(Errno::NoSpace);
-        }
-        self.directories = self.directories.saturating_add(1);
-        let content = Content::Directory { parent: directory, entries: BTreeMap::new() };
-        self.add(directory, name, content, true).map(|_| ())
-    }
-
-    /// Removes a file.
-    pub(super) fn remove_file(&mut self, from: NodeId, path: &str) -> Result<(), Errno> {
-        let node = self.find(from, path)?;
-        if self.stat(node)?.is_directory {
-            return Err(Errno::IsDirectory);
-        }
-        self.unlink(from, path)
-    }
-
-    /// Removes an empty directory.
-    pub(super) fn remove_directory(&mut self, from: NodeId, path: &str) -> Result<(), Errno> {
-        let node = self.find(from, path)?;
-        if !self.entries(node)?.is_empty() {
-            return Err(Errno::NotEmpty);
-        }
-        if node <= OUT {
-            return Err(Errno::ReadOnly);
-        }
-        self.unlink(from, path)
-    }
-
-    fn unlink(&mut self, from: NodeId, path: &str) -> Result<(), Errno> {
-        let (directory, name) = self.parent(from, path)?;
-        let name = name.ok_or(Errno::Invalid)?;
-        let node = self.entries_mut(directory)?.remove(name).ok_or(Errno::NotFound)?;
-        if let Some(node) = self.nodes.get_mut(node) {
-            node.linked = false;
-        }
-        self.reclaim(node);
-        Ok(())
-    }
-
-    /// Moves a file or directory. What is at the new place goes, if it is of the same kind, and empty.
-    pub(super) fn rename(&mut self, old: (NodeId, &str), new: (NodeId, &str)) -> Result<(), Errno> {
-        let node = self.find(old.0, old.1)?;
-        let moved = self.stat(node)?;
-        if node <= OUT {
-            return Err(Errno::ReadOnly);
-        }
-        let (old_directory, old_name) = self.parent(old.0, old.1)?;
-        let (new_directory, new_name) = self.parent(new.0, new.1)?;
-        let (Some(old_name), Some(new_name)) = (old_name, new_name) else {
-            return Err(Errno::Invalid);
-        };
-        check_name(new_name)?;
-        self.entries_mut(old_directory)?;
-        if moved.is_directory && self.is_within(new_directory, node) {
-            return Err(Errno::Invalid);
-        }
-        if let Some(there) = self.entries_mut(new_directory)?.get(new_name).copied() {
-            if there == node {
-                return Ok(());
-            }
-            match (moved.is_directory, self.stat(there)?.is_directory) {
-                (true, true) => self.remove_directory(new.0, new.1)?,
-                (false, false) => self.unlink(new.0, new.1)?,
-                (true, false) => return Err(Errno::NotDirectory),
-                (false, true) => return Err(Errno::IsDirectory),
-            }
-        }
-        self.entries_mut(old_directory)?.remove(old_name);
-        self.entries_mut(new_directory)?.insert(new_name.to_owned(), node);
-        if let Some(Node { content: Content::Directory { parent, .. }, .. }) =
-            self.nodes.get_mut(node)
-        {
-            *parent = new_directory;
-        }
-        Ok(())
-    }
-
-    /// Whether `node` is `ancestor` or below it.
-    fn is_within(&self, mut node: NodeId, ancestor: NodeId) -> bool {
-        while node != ancestor {
-            match self.nodes.get(node).map(|node| &node.content) {
-                Some(Content::Directory { parent, .. }) if node != ROOT => node = *parent,
-                _ => return false,
-            }
-        }
-        true
     }
 
     /// Counts a descriptor.
@@ -374,7 +288,7 @@ impl Tree {
 
     /// Gives back what nothing refers to any more.
     fn reclaim(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(id).filter(|node| !node.linked && node.opens == 0)
+        let Some(node) = self.nodes.get_mut(id).filter(|node| node.names == 0 && node.opens == 0)
         else {
             return;
         };
@@ -384,6 +298,7 @@ impl Tree {
                 self.written =
                     self.written.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             }
+            Content::Link(_) => self.files = self.files.saturating_sub(1),
             Content::Directory { .. } => self.directories = self.directories.saturating_sub(1),
             Content::Fixed(_) | Content::Gone => return,
         }
@@ -396,15 +311,16 @@ impl Tree {
             Content::Fixed(bytes) => bytes.as_ref(),
             Content::Written(bytes) => bytes,
             Content::Directory { .. } => return Err(Errno::IsDirectory),
-            Content::Gone => return Err(Errno::BadDescriptor),
+            Content::Link(_) | Content::Gone => return Err(Errno::BadDescriptor),
         };
         let position = usize::try_from(position).unwrap_or(usize::MAX);
         Ok(bytes.get(position..).unwrap_or_default())
     }
 
-    /// How much a file of now `size` bytes would grow if it had `end`.
+    /// How much more there would be to put out if a file had `end` bytes: for each of its names.
     pub(super) fn growth(&self, node: NodeId, end: u64) -> Result<u64, Errno> {
-        Ok(end.saturating_sub(self.stat(node)?.size))
+        let stat = self.stat(node)?;
+        Ok(end.saturating_sub(stat.size).saturating_mul(stat.copies()))
     }
 
     /// Writes at a position; a gap is filled with zeros. The caller has checked the limit.
@@ -424,10 +340,11 @@ impl Tree {
 
     /// Cuts a file or fills it with zeros. The caller has checked the limit.
     pub(super) fn resize(&mut self, node: NodeId, size: u64) -> Result<(), Errno> {
-        let old = self.stat(node)?.size;
+        let old = self.stat(node)?;
         let length = usize::try_from(size).map_err(|_| Errno::Invalid)?;
         self.content_mut(node)?.resize(length, 0);
-        self.written = self.written.saturating_sub(old).saturating_add(size);
+        let [gone, come] = [old.size, size].map(|size| size.saturating_mul(old.copies()));
+        self.written = self.written.saturating_sub(gone).saturating_add(come);
         Ok(())
     }
 
@@ -436,7 +353,7 @@ impl Tree {
             Content::Written(bytes) => Ok(bytes),
             Content::Fixed(_) => Err(Errno::ReadOnly),
             Content::Directory { .. } => Err(Errno::IsDirectory),
-            Content::Gone => Err(Errno::BadDescriptor),
+            Content::Link(_) | Content::Gone => Err(Errno::BadDescriptor),
         }
     }
 
@@ -447,18 +364,8 @@ impl Tree {
         from: usize,
     ) -> Result<impl Iterator<Item = (&str, NodeId)>, Errno> {
         let entries = self.entries(node)?;
-        let parent = match &self.node(node)?.content {
-            Content::Directory { parent, .. } => *parent,
-            Content::Fixed(_) | Content::Written(_) | Content::Gone => {
-                return Err(Errno::NotDirectory);
-            }
-        };
+        let parent = self.parent(node)?;
         let own = [(".", node), ("..", parent)].into_iter();
         Ok(own.chain(entries.iter().map(|(name, node)| (name.as_str(), *node))).skip(from))
     }
-}
-
-/// What a program makes must have a name that it can be fetched by: no control character, no backslash.
-fn check_name(name: &str) -> Result<(), Errno> {
-    if is_relative_path(name) { Ok(()) } else { Err(Errno::Invalid) }
 }
