@@ -24,12 +24,14 @@ setup: ## installs what building needs and is missing; builds RocksDB once
 demo: setup ## builds weft, starts three nodes here, counts words over this repository, shows cost and receipt
 	@. .ci/env.sh; cargo build --locked --workspace --bins; tests/demo.sh "$$CARGO_TARGET_DIR/debug"
 
-test: setup ## builds and runs every test
+test: ## builds and runs every test
+	@.ci/setup tests
+	@.ci/rocksdb
 	@. .ci/env.sh; cargo build --locked --workspace --bins; \
 	if cargo nextest --version >/dev/null 2>&1; then \
-		cargo nextest run --locked --workspace; cargo test --locked --workspace --doc; \
+		cargo nextest run --locked --workspace --no-fail-fast; cargo test --locked --workspace --doc; \
 	else \
-		cargo test --locked --workspace; \
+		cargo test --locked --workspace --no-fail-fast; \
 	fi
 
 build: setup ## release binaries; the last line is the directory that they are in

@@ -19,6 +19,7 @@ use libp2p::{
     tcp, yamux,
 };
 use protocol::names;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A server that is ready. Killed when dropped.
 struct Server {
@@ -72,9 +73,7 @@ impl Server {
     }
 
     fn terminate(&mut self) -> ExitStatus {
-        let told =
-            Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(told.success());
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap()
     }
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::{Running, Said, Weft, items, run::signal, text, until};
@@ -205,7 +206,7 @@ impl Node {
     ///
     /// If that takes too long.
     pub fn terminate(mut self) -> anyhow::Result<ExitStatus> {
-        signal(self.process.id(), "TERM")?;
+        signal(self.process.id(), Signal::TERM)?;
         let status = until("a node's end", PATIENCE, || Ok(self.process.try_wait()?))?;
         self.done = true;
         Ok(status)

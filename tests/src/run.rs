@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// How long a command may take, unless more is allowed.
@@ -106,14 +107,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.ended && self.output.try_recv().is_err() {
             // It is this process's child and was not waited for yet, so the number is still its own.
-            drop(signal(self.pid, "KILL"));
+            drop(signal(self.pid, Signal::KILL));
         }
     }
 }
 
 /// Sends a signal to a process.
-pub(crate) fn signal(pid: u32, name: &str) -> anyhow::Result<()> {
-    let status = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status()?;
-    ensure!(status.success(), "signal {name} did not reach process {pid}");
-    Ok(())
+///
+/// # Errors
+///
+/// If there is no such process, or it is somebody else's.
+pub fn signal(pid: u32, signal: Signal) -> anyhow::Result<()> {
+    let process = Pid::from_raw(i32::try_from(pid)?).context("0 is no process")?;
+    kill_process(process, signal).with_context(|| format!("{signal:?} did not reach process {pid}"))
 }

@@ -8,6 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use rustix::process::Signal;
 use tests::{Said, Weft};
 
 use crate::{Mesh, arg};
@@ -93,8 +94,7 @@ fn a_node_outlives_its_terminal_and_its_log() -> anyhow::Result<()> {
     assert!(matches!(ready, Some(Ok(()))) && &first == b"ready ");
     // Nobody reads its log any more, and its terminal is closed.
     drop((child.stdout.take(), child.stderr.take()));
-    let hang_up = Command::new("kill").args(["-HUP", &child.id().to_string()]).status()?;
-    assert!(hang_up.success());
+    tests::signal(child.id(), Signal::HUP)?;
     let ask = |line: &[&str]| weft.run(&[&["--data-dir", data.as_str()], line].concat());
     ask(&["status"])?.exited(0)?;
     ask(&["run", "--example", "primes", "--", "100"])?.exited(0)?;
