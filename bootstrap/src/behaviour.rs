@@ -3,18 +3,12 @@
 use std::time::Duration;
 
 use libp2p::{
-    PeerId, StreamProtocol, autonat, connection_limits, identify,
-    identity::Keypair,
-    kad::{
-        self, BucketInserts, Mode, StoreInserts,
-        store::{MemoryStore, MemoryStoreConfig},
-    },
-    memory_connection_limits, ping, relay,
-    swarm::NetworkBehaviour,
+    StreamProtocol, autonat, connection_limits, identify, identity::Keypair,
+    memory_connection_limits, ping, relay, swarm::NetworkBehaviour,
 };
 use protocol::{
     names,
-    net::{self, ConnectionLimits},
+    net::{self, ConnectionLimits, Kademlia, kademlia},
 };
 
 /// Connections for which a server is sized.
@@ -33,7 +27,7 @@ pub(crate) struct Behaviour {
     pub(crate) memory: memory_connection_limits::Behaviour,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) kad: kad::Behaviour<MemoryStore>,
+    pub(crate) kad: Kademlia,
     pub(crate) relay: relay::Behaviour,
     pub(crate) autonat: autonat::v2::server::Behaviour,
 }
@@ -46,7 +40,7 @@ impl Behaviour {
             memory: net::memory_limits(),
             identify: net::identify(key, format!("weft-bootstrap/{}", env!("CARGO_PKG_VERSION"))),
             ping: net::ping(),
-            kad: kademlia(local),
+            kad: kademlia(local, StreamProtocol::new(names::BOOTSTRAP_KAD)),
             relay: relay::Behaviour::new(local, relay_config()),
             autonat: autonat::v2::server::Behaviour::default(),
         }
@@ -65,29 +59,4 @@ fn relay_config() -> relay::Config {
         max_circuit_bytes: 128 * 1024,
         ..relay::Config::default()
     }
-}
-
-/// The Kademlia of bootstrap servers. Nothing that others send is stored; peers enter the table by hand.
-fn kademlia(local: PeerId) -> kad::Behaviour<MemoryStore> {
-    let mut config = kad::Config::new(StreamProtocol::new(names::BOOTSTRAP_KAD));
-    config
-        .set_query_timeout(Duration::from_secs(20))
-        .disjoint_query_paths(true)
-        .set_record_filtering(StoreInserts::FilterBoth)
-        .set_kbucket_inserts(BucketInserts::Manual)
-        .set_max_packet_size(16 * 1024)
-        .set_substreams_timeout(Duration::from_secs(10))
-        .set_replication_interval(None)
-        .set_publication_interval(None)
-        .set_provider_publication_interval(None);
-    let nothing = MemoryStoreConfig {
-        max_records: 0,
-        max_value_bytes: 0,
-        max_providers_per_key: 0,
-        max_provided_keys: 0,
-    };
-    let mut kad =
-        kad::Behaviour::with_config(local, MemoryStore::with_config(local, nothing), config);
-    kad.set_mode(Some(Mode::Server));
-    kad
 }

@@ -22,8 +22,6 @@ use crate::{
 
 /// How long a listener has to say where it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connections have to close when the server stops.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The server.
 pub(crate) struct Server {
@@ -85,16 +83,7 @@ impl Server {
                 event = self.swarm.select_next_some() => self.on_event(event),
             }
         }
-        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _gone = self.swarm.disconnect_peer_id(peer);
-        }
-        let closing = async {
-            while self.swarm.connected_peers().next().is_some() {
-                self.swarm.next().await;
-            }
-        };
-        let _overdue = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+        net::hang_up(&mut self.swarm).await;
     }
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {

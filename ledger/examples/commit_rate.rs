@@ -12,28 +12,13 @@ use std::{env, error::Error, sync::Arc, time::SystemTime};
 use ledger::{
     command::Command,
     replica::{Consensus, Proposal, Replica, ReplicaConfig},
-    testing::{FOUNDED, TestMesh, key},
+    testing::{FOUNDED, TestMesh},
 };
-use protocol::{
-    ids::RequestId, limits::JOB_TTL_DEFAULT, sign::Signed, time::UnixMillis, units::Credits,
-    wire::job::Transfer,
-};
+use protocol::{ids::RequestId, time::UnixMillis};
 use tokio::task::JoinSet;
 
 /// Commands for each number of proposers.
 const COMMANDS: u64 = 4_096;
-
-fn transfer(mesh: &TestMesh, number: u128) -> Proposal {
-    let transfer = Transfer {
-        id: number.to_be_bytes(),
-        from: mesh.operator.account(),
-        to: key(9).account(),
-        amount: Credits::from_micros(1),
-        valid_until: FOUNDED.saturating_add(JOB_TTL_DEFAULT),
-    };
-    let command = Command::Transfer(Signed::sign(&transfer, mesh.id, &mesh.operator));
-    Proposal { request: RequestId(number.to_be_bytes()), command }
-}
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
@@ -59,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         for proposer in 0..proposers {
             let number =
                 |step| u128::from(proposers) << 64 | u128::from(proposer) << 32 | u128::from(step);
-            waiting.push((0..each).map(|step| transfer(&mesh, number(step))).collect());
+            waiting.push((0..each).map(|step| mesh.gift(number(step))).collect());
         }
         let began = SystemTime::now();
         let mut tasks = JoinSet::new();

@@ -130,6 +130,21 @@ impl TestMesh {
         Signed::sign(&transfer, self.id, from)
     }
 
+    /// The creator gives away one µcr: the request with this number, as good as `transfer`.
+    #[cfg(feature = "replica")]
+    #[must_use]
+    pub fn gift(&self, number: u128) -> crate::replica::Proposal {
+        let transfer = Transfer {
+            id: number.to_be_bytes(),
+            from: self.operator.account(),
+            to: key(9).account(),
+            amount: Credits::from_micros(1),
+            valid_until: FOUNDED.saturating_add(JOB_TTL_DEFAULT),
+        };
+        let command = Command::Transfer(Signed::sign(&transfer, self.id, &self.operator));
+        crate::replica::Proposal { request: RequestId(number.to_be_bytes()), command }
+    }
+
     /// A worker's receipts for tasks of a job.
     #[must_use]
     pub fn receipts(

@@ -25,6 +25,8 @@ pub mod outcome;
 pub mod price;
 pub mod reject;
 pub mod sign;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod time;
 pub mod units;
 pub mod wire;

@@ -22,11 +22,7 @@ use ledger::{
 };
 use protocol::{
     ids::{NodeId, RequestId},
-    limits::JOB_TTL_DEFAULT,
-    sign::Signed,
     time::UnixMillis,
-    units::Credits,
-    wire::job::Transfer,
 };
 use tempfile::TempDir;
 use tokio::{runtime::Handle, task, time};
@@ -37,19 +33,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 /// The node with this number.
 pub(crate) fn node(number: u8) -> NodeId {
     key(number.saturating_add(20)).node()
-}
-
-/// The request with this number: the creator gives away one µcr.
-pub(crate) fn gift(mesh: &TestMesh, number: u128) -> Proposal {
-    let transfer = Transfer {
-        id: number.to_be_bytes(),
-        from: mesh.operator.account(),
-        to: key(9).account(),
-        amount: Credits::from_micros(1),
-        valid_until: FOUNDED.saturating_add(JOB_TTL_DEFAULT),
-    };
-    let command = Command::Transfer(Signed::sign(&transfer, mesh.id, &mesh.operator));
-    Proposal { request: RequestId(number.to_be_bytes()), command }
 }
 
 /// How many gifts were applied.
@@ -280,7 +263,7 @@ impl Cluster {
 
     /// The same, and returns what was replied.
     pub(crate) async fn ask(&self, number: u128) -> Reply {
-        let proposal = gift(&self.mesh, number);
+        let proposal = self.mesh.gift(number);
         let replicas: Vec<_> =
             self.running().into_iter().map(|number| Arc::clone(self.replica(number))).collect();
         let given = propose_somewhere(&replicas, &proposal);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ledger::replica::{Consensus, ProposeError};
 
-use super::cluster::{Cluster, PATIENCE, gift, gifts, node, until};
+use super::cluster::{Cluster, PATIENCE, gifts, node, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_voters_agree() {
@@ -65,7 +65,7 @@ async fn a_leader_that_is_cut_off_from_the_others_answers_nobody() {
         cluster.running().into_iter().filter(|number| *number != old).map(node).collect();
     cluster.network.part(&[BTreeSet::from([node(old)]), others]);
     for number in 2..=4 {
-        let result = cluster.replica(old).propose(gift(&cluster.mesh, number)).await;
+        let result = cluster.replica(old).propose(cluster.mesh.gift(number)).await;
         assert!(
             matches!(result, Err(ProposeError::Unknown | ProposeError::NoLeader { .. })),
             "{result:?}"

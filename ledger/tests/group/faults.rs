@@ -23,7 +23,7 @@ use ledger::{
 use tokio::{sync::watch, task::JoinSet, time};
 
 use super::{
-    cluster::{Cluster, Running, gift, node},
+    cluster::{Cluster, Running, node},
     random::Random,
 };
 
@@ -102,7 +102,7 @@ async fn client(
             }
             let replica = Arc::clone(random.pick(&running));
             drop(running);
-            if let Ok(reply) = replica.propose(gift(&mesh, gift_number)).await {
+            if let Ok(reply) = replica.propose(mesh.gift(gift_number)).await {
                 history.lock().unwrap().answered.insert(gift_number, reply);
                 break;
             }

@@ -5,8 +5,7 @@
 //! whatever is left to do is done at the next start. Every step can be done twice.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +16,7 @@ use protocol::{
 };
 
 use super::{AppError, membership};
-use crate::home::UpOptions;
+use crate::home::{UpOptions, replace, sync_dir};
 
 /// Where a move is written down.
 const FILE: &str = "moving";
@@ -79,16 +78,7 @@ fn decide(options: &UpOptions, moving: &Move) -> Result<(), AppError> {
     let path = file(options);
     let mut bytes = moving.from.map_or([0; 32], |from| from.0).to_vec();
     bytes.extend(encode(&moving.to));
-    let new = path.with_extension("new");
-    let write = || -> io::Result<()> {
-        use io::Write as _;
-        let mut file = File::create(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, &path)?;
-        sync(options.home.dir())
-    };
-    write().map_err(failed(&path))
+    replace(&path, &bytes).map_err(failed(&path))
 }
 
 /// Moves everything of a mesh to `old/<mesh id>`; to `old/<mesh id>.1` and so on if it was left before.
@@ -104,8 +94,8 @@ fn put_away(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
         let others = (1..COPIES_MAX).map(|copy| first.with_extension(copy.to_string()));
         let to = std::iter::once(first.clone()).chain(others).find(|path| !path.exists());
         fs::rename(&from, to.unwrap_or(first))?;
-        sync(&old)?;
-        sync(&options.home.meshes_dir())
+        sync_dir(&old)?;
+        sync_dir(&options.home.meshes_dir())
     };
     put().map_err(failed(&from))
 }
@@ -117,7 +107,7 @@ fn forget_peers(options: &UpOptions) -> Result<(), AppError> {
 
 fn done(options: &UpOptions) -> Result<(), AppError> {
     // What the move made must be on disk before the move is forgotten.
-    sync(&options.home.meshes_dir()).map_err(failed(&options.home.meshes_dir()))?;
+    sync_dir(&options.home.meshes_dir()).map_err(failed(&options.home.meshes_dir()))?;
     gone(&file(options))
 }
 
@@ -130,10 +120,6 @@ fn gone(path: &Path) -> Result<(), AppError> {
 
 fn file(options: &UpOptions) -> PathBuf {
     options.home.dir().join(FILE)
-}
-
-fn sync(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> AppError {

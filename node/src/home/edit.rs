@@ -1,8 +1,8 @@
 //! Changing the file of settings, and leaving everything else in it as it is.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{fs, io};
 
-use super::{Config, ConfigError, Home, Key, Settings, Value};
+use super::{Config, ConfigError, Home, Key, Settings, Value, replace};
 
 /// The text of a file of settings with one value changed; comments and everything else stay.
 ///
@@ -56,19 +56,9 @@ impl Home {
         let mut settings = Settings::default();
         settings.add_file(&path, &text)?;
         Config::try_from(&settings)?;
-        write(&path, &text).map_err(|source| ConfigError::Write { path: path.clone(), source })
+        replace(&path, text.as_bytes())
+            .map_err(|source| ConfigError::Write { path: path.clone(), source })
     }
-}
-
-/// Whole or not at all, and durable.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.with_extension("toml.new");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]

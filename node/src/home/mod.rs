@@ -20,6 +20,7 @@
 
 mod config;
 mod dir;
+mod durable;
 mod edit;
 mod error;
 mod keys;
@@ -33,6 +34,7 @@ mod up;
 
 pub use config::{Config, LogFormat, RoleSet, mode_roles};
 pub use dir::Home;
+pub(crate) use durable::{replace, sync_dir};
 pub use edit::edit;
 pub use error::{ConfigError, HomeError};
 pub use keys::Keys;

@@ -1,13 +1,11 @@
 //! Files that hold a secret.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::HomeError;
+use super::{
+    HomeError,
+    durable::{sync_dir, write_draft},
+};
 
 /// Larger is not one of our secrets.
 const SECRET_BYTES_MAX: u64 = 4_096;
@@ -29,16 +27,9 @@ pub(super) fn write_new(path: &Path, secret: &[u8]) -> Result<bool, HomeError> {
     let _ = fs::remove_file(&draft);
     let written = written.map_err(HomeError::io("writing", path))?;
     if let (true, Some(dir)) = (written, path.parent()) {
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(HomeError::io("syncing", dir))?;
+        sync_dir(dir).map_err(HomeError::io("syncing", dir))?;
     }
     Ok(written)
-}
-
-fn write_draft(draft: &Path, secret: &[u8]) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
-    file.write_all(secret)?;
-    file.sync_all()
 }
 
 /// Reads a secret; `None` if there is no such file.

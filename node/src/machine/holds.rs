@@ -1,11 +1,14 @@
 //! What was said about this machine, kept over restarts: `DIR/holds.json`.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{fs, io, path::Path};
 
 use protocol::{time::UnixMillis, wire::availability::NOTE_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::core::limits::{Hold, Holds};
+use crate::{
+    core::limits::{Hold, Holds},
+    home::replace,
+};
 
 /// Larger is not one of ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -81,16 +84,7 @@ pub(super) fn save(path: &Path, kept: &Kept) -> io::Result<()> {
         drain: kept.holds.drain.as_ref().map(Written::from),
         ordered_ms: kept.ordered.0,
     };
-    let draft = path.with_extension("new");
-    let mut out =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    out.write_all(&serde_json::to_vec(&file)?)?;
-    out.sync_all()?;
-    fs::rename(&draft, path)?;
-    match path.parent() {
-        Some(dir) => fs::File::open(dir)?.sync_all(),
-        None => Ok(()),
-    }
+    replace(path, &serde_json::to_vec(&file)?)
 }
 
 #[cfg(test)]

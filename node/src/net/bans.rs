@@ -3,21 +3,16 @@
 //! JSON, readable and writable only by its owner, replaced as a whole. Deleting it while the node is stopped lifts every
 //! ban.
 
-use std::{
-    fs, io,
-    net::IpAddr,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use protocol::time::{Timestamp, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use super::kept::{Kept, KeptError};
 use crate::core::reputation::Ban;
 
-/// The size of the file, at most, in bytes.
-const FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+/// The file.
+const FILE: Kept = Kept { what: "bans", bytes_max: 2 * 1024 * 1024 };
 /// The version of its format.
 const VERSION: u16 = 1;
 
@@ -37,36 +32,6 @@ struct Entry {
     until: u64,
 }
 
-/// The file of bans could not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BansError {
-    /// Reading failed.
-    #[error("could not read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Writing failed.
-    #[error("could not write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not such a file.
-    #[error("{} is not a file of bans; delete it, it will be written anew", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
 /// Two clocks at the same moment: bans end on the one that never goes back, and are kept on the other.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
@@ -80,24 +45,22 @@ pub struct Now {
 ///
 /// # Errors
 ///
-/// See [`BansError`].
-pub fn load(path: &Path, now: Now) -> Result<Vec<Ban>, BansError> {
-    let damaged = || BansError::Damaged { path: path.to_owned() };
-    let read = |source| BansError::Read { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(read(error)),
-        Ok(metadata) if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX => {
-            return Err(damaged());
-        }
-        Ok(_) => {}
+/// See [`KeptError`].
+pub fn load(path: &Path, now: Now) -> Result<Vec<Ban>, KeptError> {
+    FILE.read(path)?.map_or_else(|| Ok(Vec::new()), |bytes| parse(&bytes, path, now))
+}
+
+/// The bans of such a file that are not over; `path` is for the error.
+///
+/// # Errors
+///
+/// [`KeptError::Damaged`] if it is none.
+pub fn parse(bytes: &[u8], path: &Path, now: Now) -> Result<Vec<Ban>, KeptError> {
+    let File { version, bans } = FILE.parse(bytes, path)?;
+    if version != VERSION {
+        return Err(FILE.damaged(path));
     }
-    let file: File =
-        serde_json::from_slice(&fs::read(path).map_err(read)?).map_err(|_| damaged())?;
-    if file.version != VERSION {
-        return Err(damaged());
-    }
-    let bans = file.bans.into_iter().map(|entry| entry.ban(now).ok_or_else(damaged));
+    let bans = bans.into_iter().map(|entry| entry.ban(now).ok_or_else(|| FILE.damaged(path)));
     let bans: Vec<_> = bans.collect::<Result<_, _>>()?;
     Ok(bans.into_iter().filter(|ban| ban.until > now.here).collect())
 }
@@ -106,23 +69,10 @@ pub fn load(path: &Path, now: Now) -> Result<Vec<Ban>, BansError> {
 ///
 /// # Errors
 ///
-/// See [`BansError`]. The old file is then still there.
-pub fn save(path: &Path, bans: &[Ban], now: Now) -> Result<(), BansError> {
-    let write = |source| BansError::Write { path: path.to_owned(), source };
+/// See [`KeptError`]. The old file is then still there.
+pub fn save(path: &Path, bans: &[Ban], now: Now) -> Result<(), KeptError> {
     let bans = bans.iter().map(|ban| Entry::of(ban, now)).collect();
-    let text = serde_json::to_vec_pretty(&File { version: VERSION, bans })
-        .map_err(|error| write(error.into()))?;
-    let new = path.with_extension("new");
-    replace(&new, path, &text).map_err(write)
-}
-
-fn replace(new: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    use io::Write as _;
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    Kept::write(path, &File { version: VERSION, bans })
 }
 
 impl Entry {
@@ -141,7 +91,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use protocol::ids::NodeId;
 
@@ -180,7 +130,7 @@ mod tests {
             "{\"version\":1,\"bans\":[{\"node\":\"x\",\"address\":null,\"until\":1}]}",
         ] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(load(&path, now(0, 0)), Err(BansError::Damaged { .. })), "{text}");
+            assert!(matches!(load(&path, now(0, 0)), Err(KeptError::Damaged { .. })), "{text}");
         }
     }
 }

@@ -6,7 +6,7 @@ use libp2p::{
 };
 use protocol::{
     names::{self, MeshProtocol},
-    net::{self, Budget, ConnectionLimits, Gated},
+    net::{self, Budget, ConnectionLimits, Gated, Kademlia, kademlia},
 };
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
     exchange::{
         ClientRpc, EnrollRpc, HeartbeatRpc, HelloRpc, LeaseRpc, ResultRpc, Rpc, RpcBehaviour,
     },
-    gossip, kademlia, streams,
+    gossip, streams,
 };
 
 /// Everything.
@@ -34,7 +34,7 @@ pub(super) struct Behaviour {
 /// What only members speak.
 #[derive(NetworkBehaviour)]
 pub(super) struct MeshBehaviour {
-    pub(super) kad: kademlia::Behaviour,
+    pub(super) kad: Kademlia,
     pub(super) gossip: gossip::Behaviour,
     pub(super) heartbeat: RpcBehaviour<HeartbeatRpc>,
     pub(super) lease: RpcBehaviour<LeaseRpc>,
@@ -63,7 +63,7 @@ impl MeshBehaviour {
         let local = key.public().to_peer_id();
         let name = |protocol: MeshProtocol| protocol_name(protocol.name(&setup.mesh));
         Self {
-            kad: kademlia::behaviour(local, name(MeshProtocol::Kad)),
+            kad: kademlia(local, name(MeshProtocol::Kad)),
             gossip: gossip::behaviour(key, &IdentTopic::new(setup.topic.clone())),
             heartbeat: HeartbeatRpc::behaviour(name(MeshProtocol::Heartbeat), budget),
             lease: LeaseRpc::behaviour(name(MeshProtocol::Lease), budget),

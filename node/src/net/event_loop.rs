@@ -20,7 +20,7 @@ use protocol::{
     ids::{MeshId, NodeId},
     keys::SecretKey,
     machine::Machine as _,
-    net::{self, BoxedTransport, Budget},
+    net::{self, BoxedTransport, Budget, hang_up},
     time::{Clock, Timestamp},
     wire::enroll::HelloResponse,
 };
@@ -59,8 +59,6 @@ mod penalties;
 const TICK: Duration = Duration::from_millis(250);
 /// Adverts that the node has not judged yet; more are ignored. A quarter of the queue, so that they keep no request out.
 const UNJUDGED_MAX: usize = 256;
-/// How long connections have to close when the network stops.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Connects of handles that wait for their outcome.
 const CONNECTS_MAX: usize = 64;
 /// How often a peer may say something new about itself with identify; what is more is not looked at.
@@ -331,16 +329,7 @@ impl NetTask {
         for listener in self.listeners.drain(..) {
             self.swarm.remove_listener(listener);
         }
-        let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
-        for peer in peers {
-            let _gone = self.swarm.disconnect_peer_id(peer);
-        }
-        let closing = async {
-            while self.swarm.connected_peers().next().is_some() {
-                self.swarm.next().await;
-            }
-        };
-        let _overdue = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+        hang_up(&mut self.swarm).await;
     }
 
     /// Waits for the next event. What is finished comes before what is new. Commands, the network and the local

@@ -30,7 +30,7 @@ mod exchange;
 mod gossip;
 mod handle;
 mod inbound;
-mod kademlia;
+mod kept;
 mod mdns;
 mod metrics;
 mod paced;
@@ -45,6 +45,7 @@ pub use config::{MeshSetup, NetConfig, Roll};
 pub use event_loop::{Net, NetError, NetTask, start};
 pub use handle::{ConnectError, NetHandle, PublishError, RpcError};
 pub use inbound::{AdvertVerdict, Inbound, Judge, Responder};
+pub use kept::KeptError;
 pub use peers::{PeerInfo, PeerPath};
 
 /// A stream on which blobs are asked for and sent: a [`libp2p::Stream`], with `futures`' `AsyncRead` and

@@ -3,11 +3,7 @@
 //! JSON, readable and writable only by its owner, replaced as a whole. It holds hints: a node behind an address
 //! proves who it is when it is dialled. A damaged file is therefore not worth stopping for.
 
-use std::{
-    fs, io,
-    os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use protocol::{
     ids::NodeId,
@@ -16,10 +12,12 @@ use protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::kept::{Kept, KeptError};
+
 /// Peers in the file, at most.
 pub const REMEMBERED_MAX: usize = 256;
-/// The size of the file, at most, in bytes.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The file.
+const FILE: Kept = Kept { what: "remembered peers", bytes_max: 1024 * 1024 };
 /// The version of its format.
 const VERSION: u16 = 1;
 
@@ -38,94 +36,37 @@ struct Entry {
     addresses: Vec<String>,
 }
 
-/// The file of remembered peers could not be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RememberError {
-    /// Reading failed.
-    #[error("could not read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Writing failed.
-    #[error("could not write {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It is not such a file. Deleting it loses nothing but time.
-    #[error("{} is not a file of remembered peers; delete it, it will be written anew", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-}
-
 /// Reads the remembered peers; none if there is no file.
 ///
 /// # Errors
 ///
-/// See [`RememberError`].
-pub fn load(path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
-    let damaged = || RememberError::Damaged { path: path.to_owned() };
-    let read = |source| RememberError::Read { path: path.to_owned(), source };
-    match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(read(error)),
-        Ok(metadata) if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX => {
-            return Err(damaged());
-        }
-        Ok(_) => {}
-    }
-    parse(&fs::read(path).map_err(read)?, path)
+/// See [`KeptError`].
+pub fn load(path: &Path) -> Result<Vec<NodeAddress>, KeptError> {
+    FILE.read(path)?.map_or_else(|| Ok(Vec::new()), |bytes| parse(&bytes, path))
 }
 
 /// What such a file says; `path` is for the error.
 ///
 /// # Errors
 ///
-/// [`RememberError::Damaged`] if it is none.
-pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<NodeAddress>, RememberError> {
-    let damaged = || RememberError::Damaged { path: path.to_owned() };
-    let file: File = serde_json::from_slice(bytes).map_err(|_| damaged())?;
-    if file.version != VERSION {
-        return Err(damaged());
+/// [`KeptError::Damaged`] if it is none.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<Vec<NodeAddress>, KeptError> {
+    let File { version, peers } = FILE.parse(bytes, path)?;
+    if version != VERSION {
+        return Err(FILE.damaged(path));
     }
-    file.peers
-        .into_iter()
-        .take(REMEMBERED_MAX)
-        .map(|entry| entry.parse().ok_or_else(damaged))
-        .collect()
+    let peers = peers.into_iter().take(REMEMBERED_MAX);
+    peers.map(|entry| entry.parse().ok_or_else(|| FILE.damaged(path))).collect()
 }
 
 /// Replaces the file by these peers; those beyond [`REMEMBERED_MAX`] are left out.
 ///
 /// # Errors
 ///
-/// See [`RememberError`]. The old file is then still there.
-pub fn save(path: &Path, peers: &[NodeAddress]) -> Result<(), RememberError> {
+/// See [`KeptError`]. The old file is then still there.
+pub fn save(path: &Path, peers: &[NodeAddress]) -> Result<(), KeptError> {
     let peers = peers.iter().take(REMEMBERED_MAX).map(Entry::of).collect();
-    let write = |source| RememberError::Write { path: path.to_owned(), source };
-    let text = serde_json::to_vec_pretty(&File { version: VERSION, peers })
-        .map_err(|error| write(error.into()))?;
-    let new = path.with_extension("new");
-    replace(&new, path, &text).map_err(write)
-}
-
-fn replace(new: &Path, path: &Path, text: &[u8]) -> io::Result<()> {
-    use io::Write as _;
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(new, path)
+    Kept::write(path, &File { version: VERSION, peers })
 }
 
 impl Entry {
@@ -144,7 +85,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -184,8 +125,8 @@ mod tests {
             "{\"version\":1,\"peers\":[{\"node\":\"x\",\"addresses\":[]}]}",
         ] {
             fs::write(&path, text).unwrap();
-            assert!(matches!(load(&path), Err(RememberError::Damaged { .. })), "{text}");
+            assert!(matches!(load(&path), Err(KeptError::Damaged { .. })), "{text}");
         }
-        assert!(matches!(load(dir.path()), Err(RememberError::Damaged { .. })), "a directory");
+        assert!(matches!(load(dir.path()), Err(KeptError::Damaged { .. })), "a directory");
     }
 }

@@ -4,6 +4,7 @@
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use portal_api::problem::CONTENT_TYPE;
+use protocol::testing::Numbers;
 
 use crate::{
     client::{TOKEN, loopback, portal, send, socket},
@@ -14,24 +15,9 @@ use crate::{
 /// Requests of each listener.
 const REQUESTS: usize = 3_000;
 
-/// xorshift64*: the same numbers in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 33).unwrap().checked_rem(end).unwrap_or(0)
-    }
-
-    fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
+/// One of these.
+fn pick<'a, T>(numbers: &mut Numbers, of: &'a [T]) -> &'a T {
+    numbers.pick(of).unwrap()
 }
 
 const PIECES: &[&str] = &[
@@ -126,13 +112,13 @@ const BODIES: &[&str] = &[
 fn mutated(path: &str, numbers: &mut Numbers) -> String {
     let mut path = path.to_owned();
     for _ in 0..numbers.below(4) {
-        let piece = numbers.of(PIECES);
+        let piece = pick(numbers, PIECES);
         let places: Vec<_> = path.char_indices().map(|(at, _)| at).skip(1).collect();
         match numbers.below(4) {
             0 => path.push_str(piece),
             1 => path.push_str(&format!("?{piece}")),
-            2 if !places.is_empty() => path.insert_str(*numbers.of(&places), piece),
-            _ if !places.is_empty() => path.truncate(*numbers.of(&places)),
+            2 if !places.is_empty() => path.insert_str(*pick(numbers, &places), piece),
+            _ if !places.is_empty() => path.truncate(*pick(numbers, &places)),
             _ => {}
         }
     }
@@ -144,13 +130,13 @@ fn request(
     numbers: &mut Numbers,
     all: &[(Method, String, Option<&'static str>)],
 ) -> Option<Request<Body>> {
-    let (method, path, _) = numbers.of(all);
+    let (method, path, _) = pick(numbers, all);
     let other =
         [Method::GET, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::HEAD];
-    let method = if numbers.below(4) == 0 { numbers.of(&other) } else { method };
+    let method = if numbers.below(4) == 0 { pick(numbers, &other) } else { method };
     let body = match numbers.below(3) {
-        0 => (*numbers.of(BODIES)).as_bytes().to_vec(),
-        1 => (0..numbers.below(64)).map(|_| numbers.next().to_le_bytes()[0]).collect(),
+        0 => (*pick(numbers, BODIES)).as_bytes().to_vec(),
+        1 => (0..numbers.below(64)).map(|_| numbers.byte()).collect(),
         _ => Vec::new(),
     };
     let mut request =
@@ -162,9 +148,9 @@ fn request(
         headers.insert(header::AUTHORIZATION, format!("Bearer {TOKEN}").parse().unwrap());
     }
     for _ in 0..numbers.below(3) {
-        let value: &&[u8] = numbers.of(VALUES);
+        let value: &&[u8] = pick(numbers, VALUES);
         if let Ok(value) = HeaderValue::from_bytes(value) {
-            headers.insert(numbers.of(NAMES), value);
+            headers.insert(pick(numbers, NAMES), value);
         }
     }
     Some(request)
@@ -173,7 +159,7 @@ fn request(
 #[tokio::test(start_paused = true)]
 async fn every_request_is_answered() {
     let all = routes::all();
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers::default();
     for router in [socket(Fake::default()), loopback(Fake::default()), portal(Fake::default())] {
         let mut refused = 0;
         for _ in 0..REQUESTS {

@@ -6,13 +6,17 @@
 mod budget;
 mod codec;
 mod gated;
+mod hang_up;
 mod ids;
+mod kademlia;
 mod transport;
 
 pub use budget::{Budget, IN_FLIGHT_BYTES_MAX, Permit};
 pub use codec::{Asked, Codec, Flaw};
 pub use gated::Gated;
+pub use hang_up::hang_up;
 pub use ids::{from_peer_id, keypair, to_peer_id};
+pub use kademlia::{Kademlia, kademlia};
 #[cfg(any(test, feature = "testing"))]
 pub use transport::memory;
 pub use transport::{

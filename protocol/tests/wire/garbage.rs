@@ -5,31 +5,9 @@
 
 use std::{fs, path::Path};
 
-use protocol::codec::DecodeError;
+use protocol::{codec::DecodeError, testing::Numbers};
 
 use super::{WireType, all};
-
-/// xorshift64*: the same numbers in every run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// A number below `end`, which is far below 2¹⁶ or biased; zero if `end` is.
-    fn below(&mut self, end: usize) -> usize {
-        usize::from(u16::from_le_bytes([
-            self.next().to_le_bytes()[6],
-            self.next().to_le_bytes()[7],
-        ]))
-        .checked_rem(end)
-        .unwrap_or(0)
-    }
-}
 
 /// Decodes; what is accepted must be canonical.
 #[track_caller]
@@ -94,7 +72,7 @@ fn decoders_survive_random_mixtures() {
     let types = all();
     let corpus: Vec<&Vec<u8>> =
         types.iter().flat_map(|wire_type| &wire_type.samples).map(|(_, bytes)| bytes).collect();
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers::default();
     for wire_type in &types {
         for _ in 0..2_000 {
             let (head, tail) =
@@ -104,7 +82,7 @@ fn decoders_survive_random_mixtures() {
             for _ in 0..numbers.below(4) {
                 let at = numbers.below(mixed.len());
                 if let Some(byte) = mixed.get_mut(at) {
-                    *byte = numbers.next().to_le_bytes()[3];
+                    *byte = numbers.byte();
                 }
             }
             check(wire_type, &mixed);

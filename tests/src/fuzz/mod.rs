@@ -45,23 +45,9 @@ pub const TARGETS: &[Target] = &[
 mod tests {
     use std::{fs, path::Path};
 
+    use protocol::testing::Numbers;
+
     use super::*;
-
-    /// xorshift64*: the same numbers in every run.
-    struct Numbers(u64);
-
-    impl Numbers {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-        }
-
-        fn below(&mut self, end: usize) -> usize {
-            usize::try_from(self.next() >> 33).unwrap().checked_rem(end).unwrap_or(0)
-        }
-    }
 
     /// Values at which lengths and numbers break.
     const EDGES: [u64; 8] = [0, 1, 0x7f, 0x80, 0xffff, 1 << 31, u64::MAX >> 1, u64::MAX];
@@ -89,9 +75,9 @@ mod tests {
                 input.splice(to..to, copied);
             }
             _ => {
-                let changed = numbers.next().to_le_bytes();
+                let changed = numbers.byte();
                 if let Some(byte) = input.get_mut(at) {
-                    *byte ^= changed[0] | 1;
+                    *byte ^= changed | 1;
                 }
             }
         }
@@ -110,7 +96,7 @@ mod tests {
         for target in TARGETS {
             let corpus = corpus(target);
             assert!(!corpus.is_empty(), "{} has no corpus", target.name);
-            let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+            let mut numbers = Numbers::default();
             for input in &corpus {
                 (target.read)(input);
                 for _ in 0..target.mutations {

@@ -3,7 +3,7 @@
 use libp2p::kad::QueryId;
 use protocol::net::to_peer_id;
 
-use super::{super::kademlia, *};
+use super::*;
 
 /// Members that are looked for at a time; commands for others are tried at once.
 const LOOKUPS_MAX: usize = 8;
@@ -67,7 +67,7 @@ impl NetTask {
                 self.obey(command);
             }
         } else if self.lookups.waiting.len() < LOOKUPS_MAX {
-            let query = kademlia::look_for(&mut mesh.kad, to_peer_id(&node));
+            let query = mesh.kad.get_closest_peers(to_peer_id(&node));
             let until = now.saturating_add(WAIT_MAX);
             self.lookups.waiting.insert(node, Lookup { query, until, commands: vec![command] });
         } else {

@@ -2,111 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod help;
+mod person;
+
 use std::{
-    ffi::OsStr,
     fs,
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::{Path, PathBuf},
-    process::{Command, Output},
+    path::PathBuf,
 };
 
-use serde_json::Value;
-use tempfile::TempDir;
-
-/// A person's home directory, in which `weft` is called.
-struct Person {
-    home: TempDir,
-}
-
-/// What a call of `weft` said.
-struct Said {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Person {
-    fn new() -> Self {
-        Self { home: tempfile::tempdir().unwrap() }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.home.path().join(name)
-    }
-
-    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-
-    fn weft(&self, args: &[&str]) -> Said {
-        self.weft_with(args, &[])
-    }
-
-    fn weft_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Said {
-        let output: Output = Command::new(env!("CARGO_BIN_EXE_weft"))
-            .args(args)
-            .env_clear()
-            .env("HOME", self.home.path())
-            .envs(variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
-            .current_dir(self.home.path())
-            .output()
-            .unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-impl Said {
-    /// It failed with this exit code and this error, printed no result, and knows a way out.
-    #[track_caller]
-    fn is_error(&self, code: i32, error: &str) -> &Self {
-        assert_eq!(self.code, code, "{}", self.stderr);
-        assert_eq!(self.stdout, "");
-        // News and warnings may stand before it.
-        let shown = self.stderr.find("Error: ").map(|at| &self.stderr[at..]).unwrap_or_default();
-        assert!(shown.starts_with(&format!("Error: {error}\n\n  × ")), "{}", self.stderr);
-        assert!(self.stderr.contains("\n  help: "), "{}", self.stderr);
-        assert!(
-            self.stderr.ends_with(&format!("  more: weft explain {error}\n")),
-            "{}",
-            self.stderr
-        );
-        self
-    }
-
-    /// The same for a program that asked for documents: one, on standard output, and no word beside it.
-    #[track_caller]
-    fn is_error_document(&self, code: i32, error: &str) {
-        assert_eq!(self.code, code, "{}", self.stderr);
-        assert!(!self.stderr.contains("Error:"), "{}", self.stderr);
-        let document: Value = serde_json::from_str(&self.stdout).unwrap();
-        for (field, value) in [("apiVersion", "weft/v1"), ("kind", "Error"), ("code", error)] {
-            assert_eq!(document.get(field).unwrap(), value, "{document}");
-        }
-        assert_eq!(document.get("exit").unwrap(), code, "{document}");
-        for field in ["title", "detail", "help"] {
-            let said = document.get(field).and_then(Value::as_str).unwrap();
-            assert!(!said.is_empty(), "{field}: {document}");
-        }
-    }
-
-    #[track_caller]
-    fn says(&self, text: &str) {
-        assert!(self.stderr.contains(text), "{}", self.stderr);
-    }
-
-    #[track_caller]
-    fn document(&self) -> Value {
-        assert_eq!(self.code, 0, "{}", self.stderr);
-        serde_json::from_str(&self.stdout).unwrap()
-    }
-}
+use person::Person;
 
 /// A module that ends at once.
 const NOTHING: &str = "primes";
@@ -218,114 +123,6 @@ fn wrong_usage_is_two() {
             "d",
         ])
         .is_error(2, "usage");
-}
-
-#[test]
-fn help_and_version_are_no_errors() {
-    let person = Person::new();
-    let help = person.weft(&["help"]);
-    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
-    let codes = person.weft(&["help", "exit-codes"]);
-    assert_eq!(codes.code, 0);
-    assert!(codes.stdout.contains("124  --timeout was reached"), "{}", codes.stdout);
-    assert_eq!(person.weft(&["--version"]).stdout, format!("weft {}\n", env!("CARGO_PKG_VERSION")));
-    let version = person.weft(&["version", "-o", "json"]).document();
-    assert_eq!((&version["apiVersion"], &version["kind"]), (&"weft/v1".into(), &"Version".into()));
-}
-
-/// Also what is usually text.
-#[test]
-fn everything_is_one_document_for_programs() {
-    let person = Person::new();
-    for (line, kind) in [
-        ("completions zsh", "Completions"),
-        ("exit-codes", "ExitCodeList"),
-        ("man", "ManualPages"),
-        ("man pages", "ManualPages"),
-        ("explain", "ExplanationList"),
-        ("explain WD-014", "Explanation"),
-        ("version", "Version"),
-        ("config path", "Paths"),
-        ("config get roles", "Setting"),
-        ("config check", "Action"),
-    ] {
-        let args: Vec<_> = line.split(' ').collect();
-        let document = person.weft(&[args.as_slice(), &["-o", "json"]].concat()).document();
-        assert_eq!(document.get("kind").unwrap(), kind, "{line}");
-    }
-    let codes = person.weft(&["exit-codes", "-o", "name"]);
-    assert!(codes.stdout.lines().any(|code| code == "124"), "{}", codes.stdout);
-    assert!(person.path("pages/weft-job-explain.1").exists());
-}
-
-/// Every page of help, against the file that was reviewed. `BLESS=1` writes it anew.
-#[test]
-fn the_help_is_the_one_that_was_reviewed() {
-    let person = Person::new();
-    let mut pages = String::new();
-    for line in [
-        "",
-        "init",
-        "up",
-        "down",
-        "status",
-        "join",
-        "leave",
-        "doctor",
-        "run",
-        "map",
-        "exec",
-        "job",
-        "job list",
-        "job show",
-        "job wait",
-        "job logs",
-        "job results",
-        "job cancel",
-        "job explain",
-        "node",
-        "node list",
-        "node show",
-        "node approve",
-        "node reject",
-        "node block",
-        "peers",
-        "id",
-        "credits",
-        "credits balance",
-        "credits history",
-        "receipt",
-        "receipt list",
-        "receipt show",
-        "receipt export",
-        "receipt verify",
-        "config",
-        "config show",
-        "config get",
-        "config set",
-        "config path",
-        "config check",
-        "explain",
-        "completions",
-        "man",
-        "version",
-        "exit-codes",
-    ] {
-        let args: Vec<_> = ["help"].into_iter().chain(line.split_whitespace()).collect();
-        let said = person.weft(&args);
-        assert_eq!(said.code, 0, "{line}");
-        pages.push_str(&format!("$ weft {}\n{}\n", args.join(" "), said.stdout));
-    }
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/help.txt");
-    if std::env::var_os("BLESS").is_some() {
-        fs::create_dir_all(golden.parent().unwrap()).unwrap();
-        fs::write(&golden, &pages).unwrap();
-    }
-    let reviewed = fs::read_to_string(&golden).unwrap();
-    for (number, (is, was)) in (1..).zip(pages.lines().zip(reviewed.lines())) {
-        assert_eq!(is, was, "line {number} of {}", golden.display());
-    }
-    assert_eq!(pages.lines().count(), reviewed.lines().count());
 }
 
 #[test]
@@ -493,29 +290,6 @@ fn a_dry_run_changes_nothing() {
 }
 
 #[test]
-fn an_error_code_is_explained() {
-    let person = Person::new();
-    let said = person.weft(&["explain", "daemon-unreachable"]);
-    assert_eq!(said.code, 0);
-    assert!(
-        said.stdout.starts_with("daemon-unreachable: No node is running here\n"),
-        "{}",
-        said.stdout
-    );
-    assert_eq!(person.weft(&["explain", "trap", "-o", "json"]).document()["exit_code"], 134);
-    let both = person.weft(&["explain", "timeout", "-o", "json"]).document();
-    assert_eq!((&both["met"], &both["also"][0]["met"]), (&"error".into(), &"end".into()));
-    let all = person.weft(&["explain", "-o", "json"]).document();
-    assert_eq!(all["kind"], "ExplanationList");
-    let names = person.weft(&["explain", "-o", "name"]);
-    assert_eq!(names.stdout.lines().count(), all["items"].as_array().unwrap().len());
-    for code in names.stdout.lines() {
-        assert_eq!(person.weft(&["explain", code]).code, 0, "{code}");
-    }
-    person.weft(&["explain", "daemon-unreachabel"]).is_error(1, "not-found").says("did you mean");
-}
-
-#[test]
 fn what_is_no_receipt_is_said_to_be_none() {
     let person = Person::new();
     person.file("text.json", "not JSON");
@@ -523,12 +297,4 @@ fn what_is_no_receipt_is_said_to_be_none() {
     for file in ["text.json", "other.json", "none.json", "."] {
         person.weft(&["receipt", "verify", file]).is_error(1, "file-unreadable");
     }
-}
-
-#[test]
-fn completions_are_printed_for_a_shell() {
-    let person = Person::new();
-    let said = person.weft(&["completions", "bash"]);
-    assert_eq!(said.code, 0);
-    assert!(said.stdout.contains("_weft"), "{}", said.stdout.len());
 }

@@ -1,21 +1,22 @@
-//! How members find each other's addresses: Kademlia without records.
+//! Kademlia without records.
 
 use std::time::Duration;
 
 use libp2p::{
     PeerId, StreamProtocol,
     kad::{
-        self, BucketInserts, Config, Mode, QueryId, StoreInserts,
+        self, BucketInserts, Config, Mode, StoreInserts,
         store::{MemoryStore, MemoryStoreConfig},
     },
 };
 
 /// Kademlia with a store that stays empty.
-pub(super) type Behaviour = kad::Behaviour<MemoryStore>;
+pub type Kademlia = kad::Behaviour<MemoryStore>;
 
-/// Kademlia of one mesh. Nothing that others send is stored: records and providers are filtered and then left
-/// lying. Peers are put into buckets by hand, members only.
-pub(super) fn behaviour(local: PeerId, protocol: StreamProtocol) -> Behaviour {
+/// A server of this Kademlia. Nothing that others send is stored: records and providers are filtered and then left
+/// lying. Peers are put into buckets by hand.
+#[must_use]
+pub fn kademlia(local: PeerId, protocol: StreamProtocol) -> Kademlia {
     let mut config = Config::new(protocol);
     config
         .set_query_timeout(Duration::from_secs(20))
@@ -27,18 +28,13 @@ pub(super) fn behaviour(local: PeerId, protocol: StreamProtocol) -> Behaviour {
         .set_replication_interval(None)
         .set_publication_interval(None)
         .set_provider_publication_interval(None);
-    let store = MemoryStoreConfig {
+    let nothing = MemoryStoreConfig {
         max_records: 0,
         max_value_bytes: 0,
         max_providers_per_key: 0,
         max_provided_keys: 0,
     };
-    let mut kad = Behaviour::with_config(local, MemoryStore::with_config(local, store), config);
+    let mut kad = Kademlia::with_config(local, MemoryStore::with_config(local, nothing), config);
     kad.set_mode(Some(Mode::Server));
     kad
-}
-
-/// Asks those who are near a peer where it is. Answers come as events.
-pub(super) fn look_for(kad: &mut Behaviour, peer: PeerId) -> QueryId {
-    kad.get_closest_peers(peer)
 }
