@@ -37,6 +37,15 @@ pub fn key(number: u8) -> SecretKey {
     SecretKey::from_seed(&[number; 32])
 }
 
+/// Reads a message between members of a group, and says whether its bytes are the only ones of what it says; `None` if it
+/// is none.
+#[cfg(feature = "replica")]
+#[must_use]
+pub fn frame(bytes: &[u8]) -> Option<bool> {
+    let request = protocol::codec::decode::<crate::replica::Request>(bytes).ok()?;
+    Some(protocol::codec::encode(&request) == bytes)
+}
+
 /// A mesh and the keys of its creator.
 #[derive(Debug, Clone)]
 pub struct TestMesh {

@@ -67,4 +67,6 @@ pub use lossy::{Faults, LossyNetwork};
 pub use memory::MemoryConsensus;
 pub use peers::{Lane, NoPeers, PeerError, Peers};
 pub use service::{Replica, Start};
+#[cfg(feature = "testing")]
+pub(crate) use wire::Request;
 pub use wire::{FRAME_BYTES_MAX, Refusal};

@@ -20,7 +20,7 @@ mod place;
 use std::time::Duration;
 
 pub use bundle::{Bundle, BundleError};
-pub use checks::{CHECKS, Check};
+pub use checks::{Area, CHECKS, Check};
 pub use diagnosis::{Diagnosis, Severity, Treatment};
 pub use finding::Finding;
 pub use place::{Answers, Place};
@@ -31,14 +31,17 @@ pub const LOOK_WITHIN: Duration = Duration::from_secs(10);
 /// Checks that look at a time.
 const LOOKING_MAX: usize = 8;
 
-/// Looks at everything. The answers are in the order of [`CHECKS`]. Must be called within a tokio runtime.
+/// Looks at everything, or at everything of one area. The answers are in the order of [`CHECKS`]. Must be called within a
+/// tokio runtime.
 ///
 /// Cancel safe: dropping it leaves checks that hang to themselves.
-pub async fn examine(place: &Place) -> Vec<Diagnosis> {
+pub async fn examine(place: &Place, area: Option<Area>) -> Vec<Diagnosis> {
     let mut found = Vec::new();
-    for group in CHECKS.chunks(LOOKING_MAX) {
+    let wanted: Vec<_> =
+        CHECKS.iter().filter(|check| area.is_none_or(|area| check.area == area)).collect();
+    for group in wanted.chunks(LOOKING_MAX) {
         let mut looking = JoinSet::new();
-        for (at, check) in group.iter().enumerate() {
+        for (at, check) in group.iter().copied().enumerate() {
             let place = place.clone();
             looking.spawn(async move { (at, look(check, place).await) });
         }
@@ -79,7 +82,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_check_that_breaks_is_a_finding() {
-        static BROKEN: Check = Check { name: "broken", look: |_| panic!("at work") };
+        static BROKEN: Check =
+            Check { name: "broken", area: Area::Machine, look: |_| panic!("at work") };
         let found = look(&BROKEN, nowhere()).await;
         assert_eq!(found[0].code, Some(Finding::Hung));
     }

@@ -5,6 +5,9 @@
 #[path = "../../src/fuzz/api.rs"]
 mod api;
 #[cfg(feature = "node")]
+#[path = "../../src/fuzz/net.rs"]
+mod net;
+#[cfg(feature = "node")]
 #[path = "../../src/fuzz/node.rs"]
 mod node_files;
 #[path = "../../src/fuzz/sandbox.rs"]
@@ -23,6 +26,7 @@ fn chosen() -> fn(&[u8]) {
         Ok("wire") => wire::messages,
         Ok("signed") => wire::signed,
         Ok("names") => wire::names,
+        Ok("multicast") => wire::multicast,
         Ok("module") => sandbox_modules::module,
         Ok("frames") => sandbox_modules::frames,
         Ok("body") => api::body,
@@ -32,6 +36,14 @@ fn chosen() -> fn(&[u8]) {
         Ok("settings") => node_files::settings,
         #[cfg(feature = "node")]
         Ok("peers") => node_files::peers,
+        #[cfg(feature = "node")]
+        Ok("bans") => node_files::bans,
+        #[cfg(feature = "node")]
+        Ok("raft") => node_files::raft,
+        #[cfg(feature = "node")]
+        Ok("address") => net::address,
+        #[cfg(feature = "node")]
+        Ok("exchange") => net::exchange,
         #[cfg(feature = "node")]
         Ok("command-line") => node_files::command_line,
         other => panic!("WEFT_FUZZ_TARGET is {other:?}: see tests/src/fuzz/mod.rs for the targets"),

@@ -5,7 +5,9 @@ use std::time::Duration;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use protocol::{
     ids::MeshId,
+    keys::SecretKey,
     names::{self, MeshProtocol},
+    testing::Numbers,
 };
 use tokio::{
     io::AsyncWriteExt as _,
@@ -40,12 +42,12 @@ impl Garbage {
         let (address, quic) = socket_address(&target.address)?;
         let socket = UdpSocket::bind("0.0.0.0:0").await?;
         let protocols = protocols(&self.mesh);
-        let mut random = Random(self.seed | 1);
+        let mut numbers = Numbers::new(self.seed);
         let mut counts = Counts::default();
         let mut round = 0_usize;
         for_a_while(duration, async || {
             round = round.wrapping_add(1);
-            let piece = random.piece();
+            let piece = piece(&mut numbers);
             let sent = if round.is_multiple_of(2) {
                 if quic {
                     socket.send_to(piece.get(..1_200).unwrap_or(&piece), address).await.is_ok()
@@ -59,7 +61,7 @@ impl Garbage {
                 }
             } else {
                 let protocol = round.checked_rem(protocols.len()).and_then(|at| protocols.get(at));
-                let number = random.next();
+                let number = numbers.next();
                 match Connection::open(&key(0x6a, number), target).await {
                     Ok(connection) => {
                         counts.connections = counts.connections.saturating_add(1);
@@ -117,21 +119,70 @@ pub fn protocols(mesh: &MeshId) -> Vec<String> {
     open.iter().chain(&others).map(|name| (*name).to_owned()).chain(members).collect()
 }
 
-/// xorshift64*: the same garbage for the same seed.
-#[derive(Debug, Clone, Copy)]
-struct Random(u64);
-
-impl Random {
-    const fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+/// Something to send: bytes that mean nothing, or bytes that begin like a message. The same for the same numbers.
+fn piece(numbers: &mut Numbers) -> Vec<u8> {
+    let length = numbers.below(PIECE_MAX).max(1);
+    let mut bytes: Vec<u8> = (0..length).map(|_| numbers.byte()).collect();
+    let fixed = u32::try_from(length.saturating_sub(4)).unwrap_or(u32::MAX).to_le_bytes();
+    match numbers.below(4) {
+        // As our own protocols frame a message: a length of four bytes, right or far too long.
+        0 => copy(&mut bytes, &fixed),
+        1 => copy(&mut bytes, &u32::MAX.to_le_bytes()),
+        // As protobuf is framed: a short length, then a field of each kind in turn.
+        2 => {
+            let kind = u8::try_from(numbers.below(6)).unwrap_or(0);
+            copy(&mut bytes, &[0x7f, 0x08 | kind, 0xff, 0xff, 0xff, 0x0f]);
+        }
+        _ => {}
     }
+    bytes
+}
 
-    fn piece(&mut self) -> Vec<u8> {
-        let length = usize::try_from(self.next()).unwrap_or(0) % PIECE_MAX;
-        let words = length.div_ceil(8).max(1);
-        (0..words).flat_map(|_| self.next().to_le_bytes()).collect()
+fn copy(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
+}
+
+/// Sends so many pieces on each protocol that a node speaks with its members, each as another member: who sends garbage
+/// is cut off after a few. `identity` makes the members.
+///
+/// # Errors
+///
+/// If a member cannot connect, or is not spoken to at first.
+pub async fn as_members(
+    target: &Target,
+    mesh: &MeshId,
+    pieces: usize,
+    mut identity: impl AsyncFnMut(usize) -> anyhow::Result<SecretKey>,
+) -> anyhow::Result<Counts> {
+    let mut counts = Counts::default();
+    let mut numbers = Numbers::new(0x6d);
+    let gossip = ["/meshsub/1.2.0".to_owned(), "/meshsub/1.1.0".to_owned()];
+    let open = [names::HELLO, names::ENROLL, "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
+    let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh));
+    let protocols = members.chain(gossip).chain(open.map(str::to_owned));
+    for (number, protocol) in protocols.enumerate() {
+        let connection = Connection::open(&identity(number).await?, target).await?;
+        counts.connections = counts.connections.saturating_add(1);
+        for attempt in 0..pieces {
+            let piece = piece(&mut numbers);
+            match connection.negotiate(&protocol).await {
+                Ok(Some(mut stream)) => {
+                    // It may be cut off in the middle: that is what is tried.
+                    let _ended = stream.write_all(&piece).await;
+                    let _closed = stream.close().await;
+                    counts.sent = counts.sent.saturating_add(1);
+                }
+                Ok(None) => anyhow::ensure!(attempt > 0, "{protocol} is not spoken with a member"),
+                // It was cut off, or is about to be.
+                Err(_) if attempt > 0 => {
+                    counts.closed = counts.closed.saturating_add(1);
+                    break;
+                }
+                Err(error) => return Err(error.context(protocol)),
+            }
+        }
+    }
+    Ok(counts)
 }

@@ -10,15 +10,19 @@ mod flood;
 mod garbage;
 mod half_open;
 mod hold;
+mod http;
+mod insider;
 
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 pub use connection::{Connection, Stream};
 pub use flood::{Flood, Message};
-pub use garbage::{Garbage, protocols};
+pub use garbage::{Garbage, as_members, protocols};
 pub use half_open::HalfOpen;
 pub use hold::{Hold, How};
+pub use http::{Http, HttpHow, Place};
+pub use insider::Insider;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 /// Who is attacked.

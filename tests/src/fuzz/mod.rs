@@ -7,6 +7,7 @@
 //! The files of this module depend on one crate each, so that a fuzzer can be built without the rest.
 
 pub mod api;
+pub mod net;
 pub mod node;
 pub mod sandbox;
 pub mod wire;
@@ -36,8 +37,13 @@ pub const TARGETS: &[Target] = &[
     target("body", api::body, 100),
     target("reference", api::reference, 100),
     target("receipt", api::receipt, 100),
+    target("multicast", wire::multicast, 200),
+    target("address", net::address, 100),
+    target("exchange", net::exchange, 40),
+    target("raft", node::raft, 200),
     target("settings", node::settings, 100),
     target("peers", node::peers, 100),
+    target("bans", node::bans, 100),
     target("command-line", node::command_line, 30),
 ];
 

@@ -3,11 +3,16 @@
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::Path};
 
 use clap::Parser as _;
+use ledger::replica::FRAME_BYTES_MAX;
 use node::{
     cli::args::{Cli, asked_format},
     home::{Config, Settings, quantity},
-    net::remember,
+    net::{
+        bans::{self, Now},
+        remember,
+    },
 };
+use protocol::time::{Timestamp, UnixMillis};
 
 /// A configuration file, and the quantities in it.
 pub fn settings(bytes: &[u8]) {
@@ -27,6 +32,19 @@ pub fn peers(bytes: &[u8]) {
     if let Ok(peers) = remember::parse(bytes, Path::new("peers")) {
         assert!(peers.len() <= remember::REMEMBERED_MAX);
     }
+}
+
+/// A file of bans: whoever is read of it is banned until later than now.
+pub fn bans(bytes: &[u8]) {
+    let now = Now { here: Timestamp::ORIGIN, wall: UnixMillis(1_700_000_000_000) };
+    if let Ok(bans) = bans::parse(bytes, Path::new("bans"), now) {
+        assert!(bans.iter().all(|ban| ban.until > now.here));
+    }
+}
+
+/// A message between coordinators, or the answer to one.
+pub fn raft(bytes: &[u8]) {
+    assert!(bytes.len() > FRAME_BYTES_MAX || ledger::testing::frame(bytes).is_none_or(|same| same));
 }
 
 /// A command line: words that need not be text, with zeros between them.

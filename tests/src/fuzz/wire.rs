@@ -3,6 +3,8 @@
 use protocol::{
     codec::{Canonical, decode, encode},
     ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId},
+    limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
+    mdns::{self, Packet},
     sign::{Signable, Signed},
     wire::{
         advert::Advert,
@@ -124,5 +126,18 @@ fn same<T: std::str::FromStr + std::fmt::Display + PartialEq>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         let again = value.to_string().parse::<T>();
         assert!(again.is_ok_and(|again| again == value), "{text}");
+    }
+}
+
+/// A packet of multicast DNS: bounded, and what was read can be said again.
+pub fn multicast(bytes: &[u8]) {
+    let Some(Packet::Answer(nodes)) = mdns::parse(bytes) else { return };
+    assert!(nodes.len() <= mdns::NODES_MAX);
+    for node in nodes {
+        assert!(node.addresses.len() <= ADDRESSES_MAX);
+        assert!(node.addresses.iter().all(|address| address.len() <= ADDRESS_BYTES_MAX));
+        let said =
+            mdns::parse(&mdns::answer([b'x'; mdns::LABEL_BYTES], &node.node, &node.addresses));
+        assert_eq!(said, Some(Packet::Answer(vec![node])));
     }
 }

@@ -46,7 +46,7 @@ const MEMORY_MAX: u64 = 200 * 1024 * 1024;
 const LINES_MAX: usize = 40;
 
 /// Runs something that waits for the network.
-fn run<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn run<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -55,22 +55,22 @@ fn run<T>(doing: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 }
 
 /// An identity that nobody knows.
-fn stranger(number: u8) -> SecretKey {
+pub(crate) fn stranger(number: u8) -> SecretKey {
     SecretKey::from_seed(&[number; 32])
 }
 
-fn keys(node: &Node) -> anyhow::Result<Keys> {
+pub(crate) fn keys(node: &Node) -> anyhow::Result<Keys> {
     Ok(Home::open(node.data_dir())?.keys()?)
 }
 
-async fn mesh_of(connection: &Connection) -> anyhow::Result<MeshId> {
+pub(crate) async fn mesh_of(connection: &Connection) -> anyhow::Result<MeshId> {
     let hello: HelloResponse =
         connection.ask(names::HELLO, &HelloRequest { version: VERSION }).await?;
     Ok(hello.mesh.context("the node is in a mesh")?.mesh)
 }
 
 /// A request to join, signed now or long ago.
-fn enrollment(keys: &Keys, mesh: MeshId, at: UnixMillis) -> EnrollRequest {
+pub(crate) fn enrollment(keys: &Keys, mesh: MeshId, at: UnixMillis) -> EnrollRequest {
     let node = keys.node.node();
     let enrollment = Enrollment {
         node,

@@ -7,6 +7,7 @@ mod commands;
 mod crashes;
 mod doctor;
 mod guests;
+mod insiders;
 mod joining;
 mod mesh;
 mod mistakes;

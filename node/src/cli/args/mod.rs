@@ -14,7 +14,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use local::{DrainArgs, LimitsArgs, LimitsCommand, LimitsSetArgs, PauseArgs, WhichNode, YesNo};
 pub use mesh::{CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
-pub use node::{ConfigCommand, DoctorArgs, LogFormatArg, Mode, UpArgs};
+pub use node::{AreaArg, ConfigCommand, DoctorArgs, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
 
 use crate::home::quantity::parse_duration;

@@ -53,12 +53,22 @@ pub struct UpArgs {
 /// `weft doctor`.
 #[derive(Debug, Clone, Args)]
 pub struct DoctorArgs {
+    /// Only one area, in detail: net
+    #[arg(value_enum, hide_possible_values = true, value_name = "AREA")]
+    pub area: Option<AreaArg>,
     /// Mend what can be mended at once without harm: permissions of keys, files that were left behind
     #[arg(long)]
     pub fix: bool,
     /// Write a tar file for whoever is asked for help: no keys, tokens, invites or names of files in it
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AreaArg {
+    /// How others reach this node, and it them.
+    Net,
 }
 
 /// The roles that a mode stands for.

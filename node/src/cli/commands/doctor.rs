@@ -8,10 +8,15 @@ use serde::Serialize;
 use super::daemon::variables;
 use crate::{
     cli::{
-        args::DoctorArgs, client::Client, clock, context::Context, error::CliError, exit::Exit,
+        args::{AreaArg, DoctorArgs},
+        client::Client,
+        clock,
+        context::Context,
+        error::CliError,
+        exit::Exit,
         human,
     },
-    doctor::{self, Answers, Bundle, Diagnosis, Place, Severity},
+    doctor::{self, Answers, Area, Bundle, Diagnosis, Place, Severity},
 };
 
 /// Columns before the text of a line.
@@ -54,13 +59,14 @@ struct Treated {
 /// If there is no place to look at, or the bundle cannot be written. What is found is no error, but exit code 8.
 pub async fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, CliError> {
     let mut place = place(context).await?;
-    let mut found = doctor::examine(&place).await;
+    let area = args.area.map(|AreaArg::Net| Area::Net);
+    let mut found = doctor::examine(&place, area).await;
     let mut treated = Vec::new();
     if args.fix {
         treated = treat(context, &found);
         if treated.iter().any(|treated| treated.done) {
             place.answers = answers(context).await?;
-            found = doctor::examine(&place).await;
+            found = doctor::examine(&place, area).await;
         }
     }
     let bundle = args.bundle.as_deref().filter(|_| !context.dry_run());
@@ -84,7 +90,7 @@ pub async fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit, CliErr
             let codes = report.items.iter().filter_map(|it| it.code.map(doctor::Finding::code));
             codes.collect::<Vec<_>>().join("\n")
         },
-        |report| in_words(context, report),
+        |report| in_words(context, report, area),
     )?;
     Ok(exit)
 }
@@ -152,14 +158,14 @@ fn write_bundle(path: &Path, place: &Place, found: &[Diagnosis]) -> Result<(), C
         .map_err(|error| CliError::unwritable(path, &error.source))
 }
 
-fn in_words(context: &Context, report: &Report) -> String {
+fn in_words(context: &Context, report: &Report, area: Option<Area>) -> String {
     let mut text = String::new();
     for diagnosis in &report.items {
         // `-q`: what is as it should be needs no words.
         if context.globals().quiet && diagnosis.severity == Severity::Ok {
             continue;
         }
-        text.push_str(&line(context, diagnosis));
+        text.push_str(&line(context, diagnosis, area.is_some()));
     }
     for treated in &report.treated {
         let how = match (&treated.error, treated.done) {
@@ -185,14 +191,15 @@ fn in_words(context: &Context, report: &Report) -> String {
     let exit = if report.healthy { "" } else { "  Exit 8." };
     text.push_str(&format!("  {}.{exit}", counts.join(", ")));
     match &report.bundle {
-        Some(path) => text.push_str(&format!("   bundle: {path} (it holds no secret)\n")),
-        None => text.push_str("   share: weft doctor --bundle FILE (without secrets)\n"),
+        Some(path) => text.push_str(&format!("   bundle: {path} (it holds no secret)")),
+        None => text.push_str("   share: weft doctor --bundle FILE (without secrets)"),
     }
+    text.push_str(if area.is_none() { "     network detail: weft doctor net\n" } else { "\n" });
     text
 }
 
 /// `  ✗ firewall      udp/4301 is blocked by ufw              [WD-014]`
-fn line(context: &Context, diagnosis: &Diagnosis) -> String {
+fn line(context: &Context, diagnosis: &Diagnosis, detailed: bool) -> String {
     let begin = format!(
         "  {} {:<NAME_COLUMNS$} {}",
         diagnosis.severity.sign(),
@@ -204,7 +211,7 @@ fn line(context: &Context, diagnosis: &Diagnosis) -> String {
         None => format!("{begin}\n"),
     };
     let indent = " ".repeat(NAME_COLUMNS.saturating_add(5));
-    if context.screen.is_wide() || diagnosis.severity >= Severity::Warn {
+    if detailed || context.screen.is_wide() || diagnosis.severity >= Severity::Warn {
         for seen in diagnosis.evidence.iter().filter(|seen| !seen.is_empty()) {
             text.push_str(&format!("{indent}{}\n", crate::cli::table::printable(seen)));
         }

@@ -46,6 +46,14 @@ pub(super) fn daemon(place: &Place) -> Vec<Diagnosis> {
     })]
 }
 
+/// The process that holds the lock of the data directory.
+pub(super) fn process(place: &Place) -> Option<u32> {
+    match lock(place) {
+        Lock::Held(pid) => Some(pid),
+        Lock::Free => None,
+    }
+}
+
 /// The lock of the data directory, without touching it: flock(2) shows in `/proc/locks` (proc(5)).
 fn lock(place: &Place) -> Lock {
     let Ok(metadata) = fs::metadata(place.file("lock")) else { return Lock::Free };

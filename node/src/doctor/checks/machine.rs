@@ -122,18 +122,49 @@ pub(super) fn power(place: &Place) -> Vec<Diagnosis> {
             Some(_) | None => {}
         }
     }
-    vec![judge_power(seen)]
+    let limits = place
+        .config()
+        .ok()
+        .map(|config| Battery { allowed: config.on_battery, least_percent: config.min_battery });
+    vec![judge_power(seen, limits)]
 }
 
-fn judge_power(seen: Supply) -> Diagnosis {
+/// What the owner allows on battery: `limits.on_battery`, `limits.min_battery`.
+#[derive(Debug, Clone, Copy)]
+struct Battery {
+    allowed: bool,
+    least_percent: u8,
+}
+
+impl Battery {
+    /// What that comes to at a charge, and whether work of others stops.
+    fn verdict(self, percent: u8) -> (bool, String) {
+        let Self { allowed, least_percent } = self;
+        if !allowed {
+            (true, "sharing is paused (limits.on_battery = false)".to_owned())
+        } else if percent < least_percent {
+            (true, format!("sharing is paused below {least_percent} % (limits.min_battery)"))
+        } else {
+            (false, format!("shared down to {least_percent} % (limits.min_battery)"))
+        }
+    }
+}
+
+fn judge_power(seen: Supply, limits: Option<Battery>) -> Diagnosis {
     match seen {
         Supply { battery_percent: None, .. } => Diagnosis::ok("power", "no battery"),
         Supply { battery_percent: Some(percent), discharging, mains }
             if discharging || mains == Some(false) =>
         {
-            let severity = if percent < 20 { Severity::Warn } else { Severity::Note };
-            let text = format!("on battery, {percent} %");
-            Diagnosis::found("power", Finding::Power, severity, text)
+            let found = |severity, text| {
+                Diagnosis::found("power", Finding::Power, severity, text)
+                    .because(format!("the battery is at {percent} %"))
+            };
+            match limits.map(|limits| limits.verdict(percent)) {
+                Some((true, why)) => found(Severity::Warn, format!("on battery: {why}")),
+                Some((false, why)) => found(Severity::Note, format!("on battery: {why}")),
+                None => found(Severity::Note, "on battery".to_owned()),
+            }
         }
         Supply { battery_percent: Some(percent), .. } => {
             Diagnosis::ok("power", format!("on mains, battery at {percent} %"))
@@ -197,7 +228,19 @@ mod tests {
             machine.file(&format!("/sys/class/power_supply/{file}"), text);
         }
         let found = power(&machine.place).remove(0);
-        assert_eq!((found.severity, found.text.as_str()), (Severity::Warn, "on battery, 17 %"));
+        let paused = "on battery: sharing is paused (limits.on_battery = false)";
+        assert_eq!((found.severity, found.text.as_str()), (Severity::Warn, paused));
+        assert_eq!(found.evidence, ["the battery is at 17 %"]);
+        for (least, severity, text) in [
+            (20, Severity::Warn, "on battery: sharing is paused below 20 % (limits.min_battery)"),
+            (10, Severity::Note, "on battery: shared down to 10 % (limits.min_battery)"),
+        ] {
+            let limits = format!("[limits]\non_battery = true\nmin_battery = {least}\n");
+            std::fs::create_dir_all(&machine.place.dir).unwrap();
+            std::fs::write(machine.place.file("config.toml"), limits).unwrap();
+            let found = power(&machine.place).remove(0);
+            assert_eq!((found.severity, found.text.as_str()), (severity, text));
+        }
         machine.file("/sys/class/power_supply/AC/online", "1");
         machine.file("/sys/class/power_supply/BAT0/status", "Charging");
         assert_eq!(power(&machine.place)[0].severity, Severity::Ok);

@@ -21,12 +21,27 @@ use super::{Diagnosis, Place};
 pub struct Check {
     /// What: one word.
     pub name: &'static str,
+    /// Where it belongs.
+    pub area: Area,
     /// Looks. May block; changes nothing.
     pub(super) look: fn(&Place) -> Vec<Diagnosis>,
 }
 
+/// What a check is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Area {
+    /// The machine, the node on it, and its mesh.
+    Machine,
+    /// How others reach it, and it them.
+    Net,
+}
+
 const fn check(name: &'static str, look: fn(&Place) -> Vec<Diagnosis>) -> Check {
-    Check { name, look }
+    Check { name, area: Area::Machine, look }
+}
+
+const fn of_net(name: &'static str, look: fn(&Place) -> Vec<Diagnosis>) -> Check {
+    Check { name, area: Area::Net, look }
 }
 
 /// Everything that is looked at, in the order in which it is told.
@@ -51,13 +66,14 @@ pub static CHECKS: &[Check] = &[
     check("time-service", machine::time_service),
     check("time-zone", machine::time_zone),
     check("power", machine::power),
-    check("ports", network::ports),
-    check("listen", network::listen_addresses),
-    check("firewall", firewall::look),
-    check("multicast", multicast::look),
-    check("ipv6", network::ipv6),
-    check("dns", network::dns),
-    check("bootstrap", network::bootstrap),
+    of_net("ports", network::ports),
+    of_net("listen", network::listen_addresses),
+    of_net("firewall", firewall::look),
+    of_net("multicast", multicast::look),
+    of_net("ipv6", network::ipv6),
+    of_net("dns", network::dns),
+    of_net("bootstrap", network::bootstrap),
+    of_net("paths", network::paths),
     check("runner", sandbox::runner),
     check("sandbox", sandbox::guest),
     check("isolation", sandbox::isolation),

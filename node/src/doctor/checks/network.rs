@@ -3,9 +3,11 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr, TcpListener, UdpSocket},
+    time::Duration,
 };
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
+use portal_api::views::Peer;
 
 use crate::{
     doctor::{Diagnosis, Finding, Place, Severity},
@@ -187,6 +189,30 @@ fn judge_dns(names: usize, servers: usize) -> Diagnosis {
             Diagnosis::ok("dns", format!("{servers} name servers for {names} names"))
         }
     }
+}
+
+pub(super) fn paths(place: &Place) -> Vec<Diagnosis> {
+    if place.answers.status.is_none() {
+        return Vec::new();
+    }
+    vec![judge_paths(&place.answers.peers)]
+}
+
+fn judge_paths(peers: &[Peer]) -> Diagnosis {
+    let relayed = peers.iter().filter(|peer| peer.path == "relay").count();
+    let direct = peers.len().saturating_sub(relayed);
+    let text = match (peers.len(), relayed) {
+        (0, _) => "connected to nobody".to_owned(),
+        (_, 0) => format!("connected to {direct}, all of them directly"),
+        (_, _) => format!("connected to {direct} directly, to {relayed} by relays"),
+    };
+    let line = |peer: &Peer| {
+        let name = peer.name.clone().unwrap_or_else(|| peer.peer.to_string());
+        let rtt = peer.rtt_seconds.and_then(|rtt| Duration::try_from_secs_f64(rtt).ok());
+        let rtt = rtt.map(|rtt| format!(", {}", super::sandbox::short(rtt)));
+        format!("{name}: {} by {}{}", peer.path, peer.address, rtt.unwrap_or_default())
+    };
+    peers.iter().fold(Diagnosis::ok("paths", text), |all, peer| all.because(line(peer)))
 }
 
 pub(super) fn bootstrap(place: &Place) -> Vec<Diagnosis> {

@@ -9,6 +9,7 @@ use protocol::{
     wire::{advert::Isolation, job::TaskLimits},
 };
 use sandbox::{
+    confinement::Confinement,
     pool::{self, Pool, Priority},
     task::{ModuleSource, TaskDone, TaskRun},
 };
@@ -114,43 +115,46 @@ fn judge_guest(done: Result<TaskDone, String>) -> Diagnosis {
 }
 
 /// `1.2 ms`.
-fn short(duration: Duration) -> String {
+pub(super) fn short(duration: Duration) -> String {
     let tenths = duration.as_micros().checked_div(100).unwrap_or(0);
     let (whole, tenth) = (tenths.checked_div(10).unwrap_or(0), tenths.checked_rem(10).unwrap_or(0));
     format!("{whole}.{tenth} ms")
 }
 
-pub(super) fn isolation(place: &Place) -> Vec<Diagnosis> {
+pub(super) fn isolation(_: &Place) -> Vec<Diagnosis> {
     if pool::find_runner().is_err() {
         return Vec::new();
     }
-    let grade = with_pool(async |pool| pool.isolation().await).and_then(|grade| grade);
-    let lacking = [landlock(place), seccomp(place), namespaces(place), control_groups(place)];
-    let lacking: Vec<_> =
-        lacking.concat().into_iter().filter(|it| it.code.is_some()).map(|it| it.text).collect();
-    vec![judge_isolation(grade, &lacking)]
+    vec![judge_isolation(with_pool(async |pool| pool.confinement().await).and_then(|seen| seen))]
 }
 
-fn judge_isolation(grade: Result<Isolation, String>, lacking: &[String]) -> Diagnosis {
-    let found = |severity, text: String| {
-        let found = Diagnosis::found("isolation", Finding::Isolation, severity, text);
-        lacking.iter().fold(found, |found, why| found.because(why.clone()))
-    };
-    match grade {
-        Ok(Isolation::A) => Diagnosis::ok("isolation", "grade A, the best there is"),
-        Ok(Isolation::B) => found(
-            Severity::Note,
-            "grade B: files, connections and system calls are kept from guests".to_owned(),
-        ),
-        Ok(Isolation::C) => found(
-            Severity::Warn,
-            "grade C: guests are kept in a process, and no more; most jobs will not run here"
-                .to_owned(),
-        ),
+/// What a runner that locked itself up says of its lock.
+fn judge_isolation(seen: Result<Confinement, String>) -> Diagnosis {
+    let Confinement { grade, lacks, memory, landlock } = match seen {
+        Ok(seen) => seen,
         Err(error) => {
-            found(Severity::Problem, "it could not be measured".to_owned()).because(error)
+            let text = "it could not be measured";
+            return Diagnosis::found("isolation", Finding::Isolation, Severity::Problem, text)
+                .because(error);
         }
-    }
+    };
+    let diagnosis = match grade {
+        Isolation::A => Diagnosis::ok("isolation", "grade A, the best there is"),
+        Isolation::B => Diagnosis::found(
+            "isolation",
+            Finding::Isolation,
+            Severity::Note,
+            "grade B: files, connections and system calls are kept from guests",
+        ),
+        Isolation::C => Diagnosis::found(
+            "isolation",
+            Finding::Isolation,
+            Severity::Warn,
+            "grade C: guests are kept in a process, and no more; most jobs will not run here",
+        ),
+    };
+    let bounds = [format!("memory is bounded {memory}"), format!("Landlock {landlock}")];
+    lacks.into_iter().chain(bounds).fold(diagnosis, Diagnosis::because)
 }
 
 pub(super) fn landlock(place: &Place) -> Vec<Diagnosis> {
@@ -248,6 +252,8 @@ pub(super) fn control_groups(place: &Place) -> Vec<Diagnosis> {
 
 #[cfg(test)]
 mod tests {
+    use sandbox::confinement::MemoryBound;
+
     use super::*;
     use crate::doctor::checks::testing::Machine;
 
@@ -274,11 +280,21 @@ mod tests {
 
     #[test]
     fn a_grade_comes_with_what_is_lacking() {
-        let lacking = ["this kernel has no Landlock".to_owned()];
-        assert_eq!(judge_isolation(Ok(Isolation::A), &[]).severity, Severity::Ok);
-        let found = judge_isolation(Ok(Isolation::C), &lacking);
-        assert_eq!((found.severity, found.evidence), (Severity::Warn, lacking.to_vec()));
-        assert_eq!(judge_isolation(Err("x".to_owned()), &[]).severity, Severity::Problem);
+        let seen = |grade, lacks: &[&str]| {
+            let lacks = lacks.iter().map(|why| (*why).to_owned()).collect();
+            judge_isolation(Ok(Confinement {
+                grade,
+                lacks,
+                memory: MemoryBound::Process,
+                landlock: 5,
+            }))
+        };
+        assert_eq!(seen(Isolation::A, &[]).severity, Severity::Ok);
+        let found = seen(Isolation::C, &["this kernel has no Landlock"]);
+        assert_eq!(found.severity, Severity::Warn);
+        assert_eq!(found.evidence.first().map(String::as_str), Some("this kernel has no Landlock"));
+        assert!(found.evidence.iter().any(|why| why.contains("RLIMIT_DATA")), "{found:?}");
+        assert_eq!(judge_isolation(Err("x".to_owned())).severity, Severity::Problem);
     }
 
     #[test]

@@ -14,7 +14,9 @@ const NODE_BYTES: u64 = 256 * 1024 * 1024;
 
 pub(super) fn descriptors(place: &Place) -> Vec<Diagnosis> {
     // The limits of the running node are those that count; without one, those that it would inherit.
-    let limits = place.read("/proc/self/limits").unwrap_or_default();
+    let of = |process: &str| place.read(&format!("/proc/{process}/limits"));
+    let running = super::daemon::process(place).and_then(|pid| of(&pid.to_string()));
+    let limits = running.or_else(|| of("self")).unwrap_or_default();
     open_files(&limits).map(judge_descriptors).into_iter().collect()
 }
 
