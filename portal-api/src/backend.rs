@@ -13,10 +13,10 @@ use crate::{
     problem::Problem,
     reference::JobRef,
     views::{
-        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
-        JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
-        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest,
-        Task,
+        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
+        Job, JobResults, JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node,
+        OwnerLimits, Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status,
+        SubmitRequest, Task,
     },
 };
 
@@ -42,6 +42,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The nodes that this one is connected to.
     fn peers(&self) -> impl Future<Output = Answer<Vec<Peer>>> + Send;
+
+    /// Who keeps the ledger, and who leads. Answers also while nobody does, if any coordinator is reached.
+    fn coordinators(&self) -> impl Future<Output = Answer<Coordinators>> + Send;
 
     /// All nodes of the mesh, and those that wait.
     fn nodes(&self) -> impl Future<Output = Answer<Vec<Node>>> + Send;

@@ -35,17 +35,32 @@ pub enum MeshProtocol {
     Client,
     /// Anybody to anybody: content by its hash, on streams.
     Blob,
+    /// Coordinators to each other: votes, heartbeats and entries of the log, on streams that stay open.
+    Raft,
+    /// Coordinators to each other: pieces of snapshots, on a stream of their own.
+    RaftSnapshot,
 }
 
 impl MeshProtocol {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Kad, Self::Heartbeat, Self::Lease, Self::Result, Self::Client, Self::Blob];
+    pub const ALL: [Self; 8] = [
+        Self::Kad,
+        Self::Heartbeat,
+        Self::Lease,
+        Self::Result,
+        Self::Client,
+        Self::Blob,
+        Self::Raft,
+        Self::RaftSnapshot,
+    ];
 
-    /// `/weft/<first 16 hex of the mesh id>/<name>/1`.
+    /// `/weft/<first 16 hex of the mesh id>/<name>/1`, for Raft `/weft/<id16>/e<epoch>/<name>/1`: members of another epoch
+    /// cannot even begin to speak.
     #[must_use]
-    pub fn name(self, mesh: &MeshId) -> String {
+    pub fn name(self, mesh: &MeshId, epoch: u32) -> String {
         let name = match self {
+            Self::Raft => return format!("/weft/{}/e{epoch}/raft/1", mesh.id16()),
+            Self::RaftSnapshot => return format!("/weft/{}/e{epoch}/raft-snapshot/1", mesh.id16()),
             Self::Kad => "kad",
             Self::Heartbeat => "heartbeat",
             Self::Lease => "lease",

@@ -50,6 +50,12 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It holds no log that could be taken up.
+    #[error("{} holds no log yet", .dir.display())]
+    Empty {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// It belongs to another mesh.
     #[error("the ledger in {} belongs to another mesh: choose the directory of this one", .dir.display())]
     OtherMesh {

@@ -64,6 +64,8 @@ pub enum Start {
     Found,
     /// It was admitted to a group and waits for its leader.
     Join(Admission),
+    /// It has a log already: a directory without one is not opened ([`OpenError::Empty`]).
+    Resume,
 }
 
 /// The replica of this node.
@@ -430,13 +432,15 @@ fn identify(
     let identity = match found {
         Some(identity) => identity,
         None => {
+            let raft_id = match start {
+                Start::Found => FOUNDER,
+                Start::Join(admission) => admission.raft_id,
+                Start::Resume => return Err(OpenError::Empty { dir: dir.to_owned() }),
+            };
             let new = IdentityRecord {
                 mesh: config.mesh,
                 node: config.node,
-                raft_id: match start {
-                    Start::Found => FOUNDER,
-                    Start::Join(admission) => admission.raft_id,
-                },
+                raft_id,
                 incarnation: config.incarnation,
             };
             write_identity(database, &new, start).map_err(failed)?;

@@ -29,7 +29,7 @@ use crate::{
         adverts::{self, Adverts, Ignored},
         reputation::Fault,
     },
-    net::{AdvertVerdict, BlobStream, Inbound, ServeError, serve},
+    net::{AdvertVerdict, BlobStream, Inbound, ServeError, serve, serve_group},
     roles::clock::NodeClock,
 };
 
@@ -49,7 +49,13 @@ pub(super) struct Router {
     /// Who looks for a mesh to join.
     pub(super) met: mpsc::Sender<Met>,
     pub(super) serving: Serving,
+    /// The same, of other coordinators.
+    pub(super) group: Serving,
 }
+
+/// Streams of other coordinators that are served at a time, of one node: one for each kind of message, and those that the
+/// other end has given up and that are not closed yet.
+const GROUP_PER_PEER_MAX: usize = 8;
 
 /// Blob streams that are being served.
 #[derive(Debug, Default)]
@@ -57,15 +63,15 @@ pub(super) struct Serving(BTreeMap<NodeId, Arc<Semaphore>>);
 
 impl Serving {
     /// A place for one more stream of a peer, as long as what is returned is kept.
-    fn begin(&mut self, from: NodeId) -> Option<OwnedSemaphorePermit> {
-        self.0.retain(|_, places| places.available_permits() < SERVED_PER_PEER_MAX);
+    fn begin(&mut self, from: NodeId, of_peer_max: usize) -> Option<OwnedSemaphorePermit> {
+        self.0.retain(|_, places| places.available_permits() < of_peer_max);
         let free = |places: &Arc<Semaphore>| places.available_permits();
-        let taken = |places| SERVED_PER_PEER_MAX.saturating_sub(free(places));
+        let taken = |places| of_peer_max.saturating_sub(free(places));
         if self.0.values().map(taken).fold(0, usize::saturating_add) >= SERVED_MAX {
             return None;
         }
         let places = self.0.entry(from);
-        let places = places.or_insert_with(|| Arc::new(Semaphore::new(SERVED_PER_PEER_MAX)));
+        let places = places.or_insert_with(|| Arc::new(Semaphore::new(of_peer_max)));
         places.clone().try_acquire_owned().ok()
     }
 }
@@ -84,6 +90,7 @@ impl Router {
                 Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
             };
             match next {
+                Inbound::GroupStream { from, stream, .. } => self.group(member, from, stream),
                 Inbound::Advert { from, bytes, judge } => {
                     let (verdict, news) = self.judge(member.as_ref(), from, &bytes);
                     judge.say(verdict);
@@ -100,7 +107,7 @@ impl Router {
                 Inbound::PeerConnected(node) => connection(member, node, true).await,
                 Inbound::PeerDisconnected(node) => connection(member, node, false).await,
                 Inbound::BlobStream { from, stream } => {
-                    if let Some(place) = self.serving.begin(from) {
+                    if let Some(place) = self.serving.begin(from, SERVED_PER_PEER_MAX) {
                         let (blobs, stop) = (self.blobs.clone(), self.stop.clone());
                         let serving = serve_blobs(member, blobs, from, stream);
                         self.tasks.spawn(async move {
@@ -117,11 +124,33 @@ impl Router {
                 | Inbound::Client { .. }) => {
                     let stop = self.stop.clone();
                     self.tasks.spawn(async move {
-                        let _stopped = stop.run_until_cancelled_owned(answer(member, next)).await;
+                        let answering = Box::pin(answer(member, next));
+                        let _stopped = stop.run_until_cancelled_owned(answering).await;
                     });
                 }
             }
         }
+    }
+
+    /// Another node speaks of the log: every message is looked at by whoever keeps it.
+    fn group(&mut self, member: Option<Member>, from: NodeId, stream: libp2p::Stream) {
+        let Some(member) = member else { return };
+        let Some(here) = member.leader.here() else { return };
+        let Some(place) = self.group.begin(from, GROUP_PER_PEER_MAX) else { return };
+        let stop = member.context.stop;
+        let serving = async move {
+            let answer = |message: Vec<u8>| {
+                let here = here.clone();
+                async move { here.receive(from, &message).await }
+            };
+            if let Err(error) = serve_group(stream, answer).await {
+                tracing::debug!(peer = %from, %error, "a stream of the group ended");
+            }
+        };
+        self.tasks.spawn(async move {
+            let _place = place;
+            let _stopped = stop.run_until_cancelled_owned(serving).await;
+        });
     }
 
     /// Cheap checks first, the signature after them (37 µs, here and not beside: one node has at most one looked at in 5 s,
@@ -225,6 +254,7 @@ async fn answer(member: Option<Member>, inbound: Inbound) {
             });
         }
         Inbound::BlobStream { .. }
+        | Inbound::GroupStream { .. }
         | Inbound::Advert { .. }
         | Inbound::Met { .. }
         | Inbound::PeerConnected(_)

@@ -21,6 +21,8 @@ use protocol::{
 use super::AppError;
 use crate::{home::UpOptions, roles::clock::NodeClock};
 
+/// The file that is there while a mesh is being founded.
+const FOUNDING: &str = "founding";
 /// What a new owner of a personal or LAN mesh is given.
 const WELCOME_GRANT: Credits = Credits::from_whole(1_000);
 
@@ -96,6 +98,25 @@ pub(super) fn found(options: &UpOptions) -> (MeshId, Membership) {
     let mesh = Genesis::mesh_id(&genesis);
     let coordinators = vec![NodeAddress { node, addresses: Vec::new() }];
     (mesh, Membership { genesis, epoch: 0, coordinators, members: vec![node] })
+}
+
+/// Whether this node has begun to found the mesh, and has not finished.
+pub(super) fn is_founding(options: &UpOptions, mesh: &MeshId) -> bool {
+    options.home.mesh_dir(mesh).join(FOUNDING).exists()
+}
+
+/// Writes down that this node founds the mesh.
+pub(super) fn begin_founding(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
+    let dir = options.home.mesh_dir(mesh);
+    fs::create_dir_all(&dir).map_err(failed(&dir))?;
+    let path = dir.join(FOUNDING);
+    fs::write(&path, []).map_err(failed(&path))
+}
+
+/// The mesh is founded: nothing that happens to its ledger founds it again.
+pub(super) fn end_founding(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
+    let path = options.home.mesh_dir(mesh).join(FOUNDING);
+    fs::remove_file(&path).map_err(failed(&path))
 }
 
 /// Sixteen bytes that name this copy of the ledger: a copy that was lost never comes back under the same name.

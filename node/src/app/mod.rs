@@ -1,6 +1,7 @@
 //! A node put together: what starts in which order, what it is told from outside, how it ends.
 
 mod adverts;
+mod coordinating;
 mod enroll;
 mod error;
 mod hangup;

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use ledger::state::{Event, query};
+use ledger::state::query;
 use protocol::{ids::NodeId, wire::view::Admission};
-use tokio::sync::broadcast;
 
-use super::words::{self, Terminal};
-use crate::{api::Member, roles::coordinator::Coordinator};
+use super::{
+    coordinating::nodes_changed,
+    words::{self, Terminal},
+};
+use crate::api::Member;
 
 /// Says who asks, from now on and until the stay in the mesh ends. Who asked before is said once.
-pub(super) async fn tell(member: Member, coordinator: Coordinator, terminal: Terminal) {
+pub(super) async fn tell(member: Member, terminal: Terminal) {
+    let mut here = member.leader.watch_here();
+    let Ok(Some(coordinator)) = here.wait_for(Option::is_some).await.map(|here| here.clone())
+    else {
+        return;
+    };
     let consensus = coordinator.consensus();
     let mut events = consensus.applied_events();
     let mut told = BTreeSet::new();
@@ -29,26 +36,8 @@ pub(super) async fn tell(member: Member, coordinator: Coordinator, terminal: Ter
                 terminal.say(&words::asks(&node.name, address.as_deref(), &member.mesh_name));
             }
         }
-        if !changed(&mut events).await {
+        if !nodes_changed(&mut events).await {
             return;
-        }
-    }
-}
-
-/// Waits until something about a node has changed; says whether anything can.
-async fn changed(
-    events: &mut broadcast::Receiver<std::sync::Arc<ledger::replica::AppliedEvents>>,
-) -> bool {
-    loop {
-        match events.recv().await {
-            Ok(applied) => {
-                let about_a_node = |event: &Event| matches!(event, Event::NodeChanged { .. });
-                if applied.events.iter().any(about_a_node) {
-                    return true;
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => return true,
-            Err(broadcast::error::RecvError::Closed) => return false,
         }
     }
 }

@@ -2,28 +2,23 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ledger::{
-    command::{Command, Reply},
-    replica::{Clock, Consensus, Proposal, Replica, ReplicaConfig},
-    state::{Event, query},
-};
 use protocol::{
-    ids::{MeshId, RequestId},
-    sign::Signed,
+    ids::MeshId,
     wire::{
         advert::Isolation,
-        enroll::{Membership, MeshHello, NodeAddress, NodeDecision, Role, Verdict},
-        genesis::{Genesis, Joining},
+        enroll::{Membership, MeshHello, NodeAddress, Role},
+        genesis::Genesis,
         heartbeat::Roster,
-        view::Admission,
     },
 };
 use sandbox::pool::Pool;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    AppError, adverts, membership, notices,
+    AppError, adverts,
+    coordinating::Coordinating,
+    membership, notices,
     stay::{self, Stay},
     words::Terminal,
 };
@@ -36,7 +31,6 @@ use crate::{
     roles::{
         Context,
         clock::NodeClock,
-        coordinator::{Coordinator, Silence},
         leader::Leader,
         submitter::Submitter,
         worker::{self, Outbox, Worker},
@@ -104,51 +98,46 @@ impl Base {
         let works = self.has(Role::Worker);
         let slots = if works { self.machine.outlook().borrow().shared.limits.slots } else { 0 };
         let worker = Worker::unstarted(slots);
-        let coordinates = genesis.coordinator == self.options.node();
-        let coordinator = if coordinates {
-            let consensus = self.open_ledger(mesh, &membership).await?;
-            let config = &self.options.config;
-            let silence = Silence {
-                suspect_after: config.suspect_after,
-                offline_after: config.offline_after,
-            };
-            let coordinator =
-                Coordinator::start(context.clone(), consensus, Some(worker.handle()), silence);
-            Some(coordinator.map_err(AppError::Damaged)?)
-        } else {
-            None
+        let known = membership.coordinators.iter().map(|other| other.node).collect();
+        let leader = Leader::new(self.net.clone(), self.clock, known);
+        let remembered = Remembered::new(self.clone(), mesh, membership.clone(), leader.clone());
+        let (failed, failures) = mpsc::channel(1);
+        let coordinating = Coordinating {
+            base: self.clone(),
+            context: context.clone(),
+            worker: worker.handle(),
+            leader: leader.clone(),
+            remembered: remembered.clone(),
+            failed,
         };
-        let leader = Leader::new(self.net.clone(), coordinator.clone());
-        self.follow(&context, &leader, coordinator.as_ref(), &membership).await;
-        self.start_worker(&context, worker, &leader, membership.clone()).map(|worker| {
-            let submitter = Submitter::new(context.clone(), leader.clone());
-            let consensus = coordinator.as_ref().map(|coordinator| coordinator.consensus().clone());
-            let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
-            let (said, facts) = watch::channel(MeshHello {
-                mesh,
-                name: genesis.name.clone(),
-                epoch: membership.epoch,
-                joining: genesis.joining,
-                founded: genesis.founded,
-                members: u32::try_from(membership.members.len()).unwrap_or(u32::MAX),
-                pristine: false,
-            });
-            let member = Member {
-                context,
-                leader,
-                submitter,
-                worker: Some(worker),
-                mesh_name: genesis.name.clone(),
-                facts,
-            };
-            if let Some(coordinator) = coordinator {
-                let terminal = self.terminal();
-                member.context.spawn(notices::tell(member.clone(), coordinator, terminal));
-            } else {
-                member.context.spawn(stay::follow_facts(member.clone(), said));
-            }
-            Stay { member, consensus, tasks, stop }
-        })
+        coordinating.take_up().await?;
+        self.follow(&context, &leader, &membership, &remembered).await;
+        let worker = self.start_worker(&context, worker, &leader, remembered)?;
+        let submitter = Submitter::new(context.clone(), leader.clone());
+        let (tasks, stop) = (context.tasks.clone(), context.stop.clone());
+        let (said, facts) = watch::channel(MeshHello {
+            mesh,
+            name: genesis.name.clone(),
+            epoch: membership.epoch,
+            joining: genesis.joining,
+            founded: genesis.founded,
+            members: u32::try_from(membership.members.len()).unwrap_or(u32::MAX),
+            pristine: false,
+        });
+        let member = Member {
+            context: context.clone(),
+            leader,
+            submitter,
+            worker: Some(worker),
+            mesh_name: genesis.name.clone(),
+            facts,
+        };
+        context.spawn(notices::tell(member.clone(), self.terminal()));
+        context.spawn(stay::follow_facts(member.clone(), said));
+        if self.has(Role::Coordinator) {
+            context.spawn(coordinating.stand());
+        }
+        Ok(Stay { member, failures: Mutex::new(failures), tasks, stop })
     }
 
     fn start_worker(
@@ -156,7 +145,7 @@ impl Base {
         context: &Context,
         worker: worker::Unstarted,
         leader: &Leader,
-        membership: Membership,
+        remembered: Remembered,
     ) -> Result<Worker, AppError> {
         let mesh = context.mesh;
         let dir = self.options.home.mesh_dir(&mesh).join("outbox");
@@ -172,9 +161,7 @@ impl Base {
             roster,
         };
         worker.start(context.clone(), parts);
-        if leader.here().is_none() {
-            context.spawn(remember_roster(self.clone(), mesh, membership, leader.clone(), changed));
-        }
+        context.spawn(remember_roster(remembered, changed));
         let adverts = adverts::publish(
             context.clone(),
             leader.clone(),
@@ -186,45 +173,16 @@ impl Base {
         Ok(handle)
     }
 
-    /// Opens the ledger, and founds the mesh if that has not happened.
-    async fn open_ledger(
-        &self,
-        mesh: MeshId,
-        membership: &Membership,
-    ) -> Result<Arc<dyn Consensus>, AppError> {
-        let dir = self.options.home.mesh_dir(&mesh).join("db");
-        let incarnation = membership::incarnation(&self.options, &mesh)?;
-        let config = ReplicaConfig::new(mesh, self.options.node(), incarnation);
-        let clock: Clock = Arc::new(NodeClock::wall);
-        let opened = tokio::task::spawn_blocking(move || Replica::open(&dir, config, clock)).await;
-        let replica = opened.map_err(|_| AppError::Ended("ledger"))?.map_err(AppError::Ledger)?;
-        let consensus: Arc<dyn Consensus> = Arc::new(replica);
-        let founded = query::mesh(consensus.records().as_ref())
-            .map_err(|error| AppError::Damaged(crate::roles::coordinator::Damaged::from(error)))?;
-        if founded.is_none() {
-            let hash = membership.genesis.hash();
-            let request = RequestId(hash.0.first_chunk().copied().unwrap_or_default());
-            let command = Command::Found(membership.genesis.clone());
-            match consensus.propose(Proposal { request, command }).await.map_err(AppError::Found)? {
-                Reply::Done { .. } => {}
-                Reply::Rejected(rejection) => {
-                    return Err(AppError::FoundRejected(rejection.reason));
-                }
-            }
-        }
-        Ok(consensus)
-    }
-
     /// Opens the mesh's protocols, and keeps following who is a member and who leads.
     async fn follow(
         &self,
         context: &Context,
         leader: &Leader,
-        coordinator: Option<&Coordinator>,
         membership: &Membership,
+        remembered: &Remembered,
     ) {
         let mesh = context.mesh;
-        let roll = match coordinator {
+        let roll = match leader.here() {
             Some(coordinator) => roll(&coordinator.roster().borrow()),
             None => Roll {
                 members: membership.members.iter().copied().collect(),
@@ -232,37 +190,76 @@ impl Base {
                 coordinators: membership.coordinators.iter().map(|other| other.node).collect(),
             },
         };
-        self.net.join_mesh(MeshSetup::new(mesh, roll)).await;
-        let here = self.net.local();
-        let others = membership.coordinators.iter().filter(|other| other.node != here).cloned();
-        // Coordinators first; then whom this node knew, so that it is found again wherever it listens now.
-        let remembered = remember::load(&self.options.home.peers_file()).unwrap_or_else(|error| {
+        self.net.join_mesh(MeshSetup::new(mesh, membership.epoch, roll)).await;
+        // Coordinators first; then whom this node knew, so that it is found again wherever it listens now; last the
+        // addresses that a person wrote down, for when everybody listens elsewhere now.
+        remembered.reach(&membership.coordinators).await;
+        let first = membership.coordinators.first().map(|coordinator| coordinator.node);
+        leader.learn(0, first.filter(|first| *first != self.net.local()));
+        context.spawn(leader.clone().look_out());
+    }
+}
+
+/// Whom this node knows in its mesh, here and on disk. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Remembered {
+    base: Base,
+    mesh: MeshId,
+    /// What is known, and the version of the member list in it.
+    known: Arc<Mutex<(u64, Membership)>>,
+    leader: Leader,
+}
+
+impl Remembered {
+    fn new(base: Base, mesh: MeshId, membership: Membership, leader: Leader) -> Self {
+        Self { base, mesh, known: Arc::new(Mutex::new((0, membership))), leader }
+    }
+
+    /// Takes over what a leader or this node's own records say, unless that is older than what is known: a ledger that has
+    /// just been given a place is empty.
+    pub(super) async fn heed(&self, roster: &Roster) {
+        let mut known = self.known.lock().await;
+        let (version, membership) = &mut *known;
+        if roster.members.is_empty() || roster.version < *version {
+            return;
+        }
+        *version = roster.version;
+        self.base.net.set_roll(roll(roster)).await;
+        self.leader.ask_these(roster.coordinators.iter().map(|other| other.node).collect());
+        let mut heeded = membership.clone();
+        heeded.members.clone_from(&roster.members);
+        if !roster.coordinators.is_empty() {
+            heeded.coordinators.clone_from(&roster.coordinators);
+        }
+        if heeded == *membership {
+            return;
+        }
+        *membership = heeded;
+        if let Err(error) = membership::save(&self.base.options, &self.mesh, membership) {
+            tracing::warn!(error = %super::chain(&error), "the member list cannot be kept");
+        }
+        drop(known);
+        self.reach(&roster.coordinators).await;
+    }
+
+    /// Keeps connections up to these, and to whom this node knew before.
+    async fn reach(&self, coordinators: &[NodeAddress]) {
+        let options = &self.base.options;
+        let here = self.base.net.local();
+        let remembered = remember::load(&options.home.peers_file()).unwrap_or_else(|error| {
             tracing::warn!(error = %super::chain(&error), "remembered peers cannot be read");
             Vec::new()
         });
-        // Last the addresses that a person wrote down: for when everybody listens elsewhere now.
-        let bootstrap = self.options.config.bootstrap.iter().filter_map(|text| named(text));
-        let mut targets: Vec<NodeAddress> = others.collect();
-        for target in remembered.into_iter().chain(bootstrap) {
+        let bootstrap = options.config.bootstrap.iter().filter_map(|text| named(text));
+        let mut targets: Vec<NodeAddress> = Vec::new();
+        let others = coordinators.iter().filter(|other| other.node != here).cloned();
+        for target in others.chain(remembered).chain(bootstrap) {
             match targets.iter_mut().find(|known| known.node == target.node) {
                 Some(known) => known.addresses.extend(target.addresses),
                 None => targets.push(target),
             }
         }
-        self.net.set_targets(targets).await;
-        match coordinator {
-            None => {
-                leader.learn(membership.coordinators.first().map(|coordinator| coordinator.node))
-            }
-            Some(coordinator) => {
-                context.spawn(follow_leadership(coordinator.clone(), leader.clone()));
-                context.spawn(follow_roster(coordinator.clone(), self.net.clone()));
-                let joining = membership.genesis.peek().map(|genesis| genesis.joining);
-                if self.options.config.auto_approve && joining == Ok(Joining::Approval) {
-                    context.spawn(approve_all(context.clone(), coordinator.consensus().clone()));
-                }
-            }
-        }
+        self.base.net.set_targets(targets).await;
     }
 }
 
@@ -270,15 +267,6 @@ impl Base {
 fn named(address: &str) -> Option<NodeAddress> {
     let (place, peer) = address.rsplit_once("/p2p/")?;
     Some(NodeAddress { node: peer.parse().ok()?, addresses: vec![place.to_owned()] })
-}
-
-async fn follow_leadership(coordinator: Coordinator, leader: Leader) {
-    let mut leadership = coordinator.consensus().leadership();
-    leadership.mark_changed();
-    while leadership.changed().await.is_ok() {
-        let known = leadership.borrow_and_update().leader_node;
-        leader.learn(known);
-    }
 }
 
 /// What the network needs to know of a member list.
@@ -290,70 +278,18 @@ fn roll(roster: &Roster) -> Roll {
     }
 }
 
-async fn follow_roster(coordinator: Coordinator, net: NetHandle) {
-    let mut roster = coordinator.roster();
-    roster.mark_changed();
-    while roster.changed().await.is_ok() {
-        let roll = roll(&roster.borrow_and_update());
-        net.set_roll(roll).await;
-    }
-}
-
-/// Keeps the member list that the leader sends, here and on disk.
-async fn remember_roster(
-    base: Base,
-    mesh: MeshId,
-    mut membership: Membership,
-    leader: Leader,
-    mut changed: watch::Receiver<Option<Roster>>,
-) {
+/// Keeps the member list that the leader sends.
+async fn remember_roster(remembered: Remembered, mut changed: watch::Receiver<Option<Roster>>) {
     while changed.changed().await.is_ok() {
-        let Some(roster) = changed.borrow_and_update().clone() else { continue };
-        base.net.set_roll(roll(&roster)).await;
-        leader.learn(roster.coordinators.first().map(|coordinator| coordinator.node));
-        membership.members = roster.members;
-        if let Err(error) = membership::save(&base.options, &mesh, &membership) {
-            tracing::warn!(error = %super::chain(&error), "the member list cannot be kept");
+        let roster = changed.borrow_and_update().clone();
+        if let Some(roster) = roster {
+            remembered.heed(&roster).await;
         }
     }
 }
 
-/// Approves whoever waits, in the name of this node's owner: what `--auto-approve` means in a mesh that was
-/// founded without it.
-async fn approve_all(context: Context, consensus: Arc<dyn Consensus>) {
-    let mut events = consensus.applied_events();
-    loop {
-        let Ok(nodes) = query::nodes(consensus.records().as_ref()) else { return };
-        for node in nodes.into_iter().filter(|node| node.admission == Admission::Pending) {
-            let decision = NodeDecision {
-                node: node.node,
-                verdict: Verdict::Approve,
-                roles: node.roles,
-                at: NodeClock::wall(),
-            };
-            let signed = Signed::sign(&decision, context.mesh, &context.keys.owner);
-            let request = RequestId(signed.hash().0.first_chunk().copied().unwrap_or_default());
-            let proposal = Proposal { request, command: Command::Decide(signed) };
-            if let Err(error) = consensus.propose(proposal).await {
-                tracing::warn!(node = %node.node, %error, "a node could not be approved");
-            }
-        }
-        loop {
-            match events.recv().await {
-                Ok(applied) => {
-                    if applied.events.iter().any(|event| matches!(event, Event::NodeChanged { .. }))
-                    {
-                        break;
-                    }
-                }
-                Err(broadcast::error::RecvError::Lagged(_)) => break,
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
-        }
-    }
-}
-
-/// The founding statement's rule for a node of its own mesh.
+/// The founding statement's rule for a node of its own mesh. That it is to be founded is kept: a founder whose ledger is
+/// lost must not found the same mesh again.
 pub(super) fn may_found(options: &UpOptions) -> Result<(MeshId, Membership), AppError> {
     if !options.config.roles.contains(&Role::Coordinator) {
         return Err(AppError::NobodyCoordinates);
@@ -364,5 +300,6 @@ pub(super) fn may_found(options: &UpOptions) -> Result<(MeshId, Membership), App
         mesh,
         "the id is the hash of the statement"
     );
+    membership::begin_founding(options, &mesh)?;
     Ok((mesh, membership))
 }

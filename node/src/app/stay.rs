@@ -1,17 +1,16 @@
 //! A node's time in one mesh: its roles, from their start to their end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use ledger::replica::Consensus;
 use protocol::{ids::MeshId, wire::enroll::MeshHello};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AppError,
     up::{END_WITHIN, signalled},
 };
-use crate::api::Member;
+use crate::{api::Member, roles::coordinator::Coordinator};
 
 /// How long the leader may take to hear of what is handed back at the end.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
@@ -19,8 +18,8 @@ const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
 /// A node's time in one mesh.
 pub(super) struct Stay {
     pub(super) member: Member,
-    /// What keeps the ledger, where this node does.
-    pub(super) consensus: Option<Arc<dyn Consensus>>,
+    /// Why it cannot go on, once it cannot.
+    pub(super) failures: Mutex<mpsc::Receiver<AppError>>,
     /// Everything that runs for this mesh.
     pub(super) tasks: TaskTracker,
     /// Ends it.
@@ -65,19 +64,33 @@ impl Stay {
         if tokio::time::timeout(END_WITHIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("not everything ended in time");
         }
-        if let Some(consensus) = &self.consensus {
-            consensus.shutdown().await;
+        if let Some(here) = self.member.leader.here() {
+            here.consensus().shutdown().await;
         }
     }
 
     /// Waits until the ledger cannot go on.
     pub(super) async fn fatal(&self) -> AppError {
-        let Some(consensus) = &self.consensus else { return std::future::pending().await };
-        let mut fatal = consensus.fatal();
-        match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
-            Ok(Some(fatal)) => AppError::Fatal(fatal),
-            Ok(None) | Err(_) => AppError::Ended("ledger"),
+        let mut here = self.member.leader.watch_here();
+        let mut failures = self.failures.lock().await;
+        loop {
+            let coordinator = here.borrow_and_update().clone();
+            tokio::select! {
+                error = stopped(coordinator) => return error,
+                Some(error) = failures.recv() => return error,
+                Ok(()) = here.changed() => {}
+            }
         }
+    }
+}
+
+/// Why the ledger of a coordinator stopped, once it has.
+async fn stopped(coordinator: Option<Coordinator>) -> AppError {
+    let Some(coordinator) = coordinator else { return std::future::pending().await };
+    let mut fatal = coordinator.consensus().fatal();
+    match fatal.wait_for(Option::is_some).await.map(|fatal| fatal.clone()) {
+        Ok(Some(fatal)) => AppError::Fatal(fatal),
+        Ok(None) | Err(_) => AppError::Ended("ledger"),
     }
 }
 
@@ -86,6 +99,8 @@ pub(super) async fn follow_facts(member: Member, facts: watch::Sender<MeshHello>
     loop {
         let leader = *member.leader.watch().borrow();
         let said = match leader {
+            // Its own records say it.
+            _ if member.leader.here().is_some() => None,
             Some(leader) => member.context.net.hello(leader).await.ok(),
             None => None,
         };

@@ -85,6 +85,7 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
         adverts: Adverts::new(adverts::Config::default()),
         met,
         serving: Serving::default(),
+        group: Serving::default(),
     };
     tasks.spawn(router.run(inbound));
     tasks.spawn(remember_peers(base.clone()));

@@ -10,7 +10,7 @@ use crate::home::{Config, LogFormat};
 
 /// Libraries that say at `info` what only their authors want to know, or at `warn` what any stranger can make them say
 /// thousands of times a second.
-const QUIETER: &str = "openraft=warn,libp2p_swarm=error,libp2p_kad=error,libp2p_request_response=error,\
+const QUIETER: &str = "openraft=error,libp2p_swarm=error,libp2p_kad=error,libp2p_request_response=error,\
 libp2p_identify=error,libp2p_gossipsub=error,libp2p_quic=error,yamux=off,quinn=error,quinn_proto=error,rustls=error";
 
 /// Begins to log. `WEFT_LOG` beats `RUST_LOG`, which beats the configuration; `-v` means `debug`, `-vv` `trace`.

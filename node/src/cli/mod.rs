@@ -36,7 +36,7 @@ use tokio::runtime::{Builder, Runtime};
 use self::{
     args::{Cli, Command},
     commands::{
-        about, config, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
+        about, config, coord, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
         receipts,
     },
     context::Context,
@@ -95,6 +95,7 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Node(command) => ask(context, nodes::node(context, command)),
         Command::Peers => ask(context, overview::peers(context)),
         Command::Id => ask(context, overview::id(context)),
+        Command::Coord(command) => ask(context, coord::coord(context, &command)),
         Command::Credits(command) => ask(context, credits::credits(context, command)),
         Command::Receipt(command) => ask(context, receipts::receipt(context, command)),
         Command::Limits(args) => ask(context, local::limits(context, args)),

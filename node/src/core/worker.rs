@@ -38,6 +38,10 @@ use super::limits::{FINISH_WITHIN, TakeBack, Verdict};
 /// However many strangers connect, the leader is asked for the member list no more often than this.
 const STRANGER_BEAT: Duration = Duration::from_secs(1);
 
+/// A heartbeat that was not heard is sent again after this: a new leader waits only some seconds for workers to say what
+/// they hold.
+const UNHEARD_BEAT: Duration = Duration::from_millis(500);
+
 /// A signed lease.
 pub type SignedLease = Batch<LeaseHeader, LeaseItem>;
 
@@ -93,6 +97,8 @@ pub enum Input {
     Finished(LeaseId),
     /// The leader answered a heartbeat: what is lost.
     Heard(Vec<LeaseId>, Fence),
+    /// A heartbeat was not heard, or not by the leader.
+    Unheard,
     /// A node that is not known to be a member has connected: the member list may have grown.
     Stranger,
     /// No new work here from now on; what is left at this time is given back.
@@ -222,6 +228,12 @@ impl Worker {
             returned: self.returned.iter().copied().collect(),
         };
         out.push(Output::Beat(leader, Box::new(beat)));
+    }
+
+    /// Beats sooner than usual, but not sooner after the last one than this.
+    fn beat_again(&mut self, now: Timestamp, after: Duration) {
+        let soon = self.last_beat.saturating_add(after);
+        self.next_beat = self.next_beat.min(soon.max(now));
     }
 
     fn consider(
@@ -359,10 +371,8 @@ impl Machine for Worker {
                     self.proved_to = self.leader.map(|leader| (leader, fence));
                 }
             }
-            Input::Stranger => {
-                let soon = self.last_beat.saturating_add(STRANGER_BEAT);
-                self.next_beat = self.next_beat.min(soon.max(now));
-            }
+            Input::Unheard => self.beat_again(now, UNHEARD_BEAT),
+            Input::Stranger => self.beat_again(now, STRANGER_BEAT),
             Input::Drain(deadline) => {
                 self.draining = true;
                 self.drain_at = deadline;

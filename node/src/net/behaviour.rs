@@ -41,6 +41,8 @@ pub(super) struct MeshBehaviour {
     pub(super) result: RpcBehaviour<ResultRpc>,
     pub(super) client: RpcBehaviour<ClientRpc>,
     pub(super) blobs: streams::Behaviour,
+    pub(super) raft: streams::Behaviour,
+    pub(super) raft_snapshot: streams::Behaviour,
 }
 
 impl Behaviour {
@@ -61,7 +63,7 @@ impl Behaviour {
 impl MeshBehaviour {
     pub(super) fn new(setup: &MeshSetup, key: &Keypair, budget: &Budget) -> Self {
         let local = key.public().to_peer_id();
-        let name = |protocol: MeshProtocol| protocol_name(protocol.name(&setup.mesh));
+        let name = |protocol: MeshProtocol| protocol_name(protocol.name(&setup.mesh, setup.epoch));
         Self {
             kad: kademlia(local, name(MeshProtocol::Kad)),
             gossip: gossip::behaviour(key, &IdentTopic::new(setup.topic.clone())),
@@ -70,6 +72,8 @@ impl MeshBehaviour {
             result: ResultRpc::behaviour(name(MeshProtocol::Result), budget),
             client: ClientRpc::behaviour(name(MeshProtocol::Client), budget),
             blobs: streams::Behaviour::new(name(MeshProtocol::Blob)),
+            raft: streams::Behaviour::new(name(MeshProtocol::Raft)),
+            raft_snapshot: streams::Behaviour::new(name(MeshProtocol::RaftSnapshot)),
         }
     }
 }

@@ -65,6 +65,8 @@ impl Roll {
 pub struct MeshSetup {
     /// The mesh.
     pub mesh: MeshId,
+    /// Counts recoveries that started a new log.
+    pub epoch: u32,
     /// Who is what in it.
     pub roll: Roll,
     /// The gossip topic of capacity adverts: [`protocol::names::advert_topic`].
@@ -72,9 +74,9 @@ pub struct MeshSetup {
 }
 
 impl MeshSetup {
-    /// A mesh with its usual topic.
+    /// A mesh in an epoch, with its usual topic.
     #[must_use]
-    pub fn new(mesh: MeshId, roll: Roll) -> Self {
-        Self { mesh, roll, topic: protocol::names::advert_topic(&mesh) }
+    pub fn new(mesh: MeshId, epoch: u32, roll: Roll) -> Self {
+        Self { mesh, epoch, roll, topic: protocol::names::advert_topic(&mesh) }
     }
 }

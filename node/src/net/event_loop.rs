@@ -272,6 +272,7 @@ impl std::fmt::Debug for NetTask {
 #[derive(Debug)]
 struct Joined {
     mesh: MeshId,
+    epoch: u32,
     topic: IdentTopic,
 }
 

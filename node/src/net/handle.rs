@@ -17,7 +17,8 @@ use protocol::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, Roll, blobs, streams::OpenReply,
+    BlobSink, BlobStream, FetchError, Fetched, MeshSetup, PeerInfo, Roll, blobs, group::Bulk,
+    streams::OpenReply,
 };
 use crate::core::reputation::Fault;
 
@@ -134,6 +135,7 @@ pub(super) enum Command {
     /// When may this coordinator be asked next?
     Pace(NodeId, oneshot::Sender<Option<Duration>>),
     OpenBlobs(NodeId, OpenReply),
+    OpenGroup(NodeId, Bulk, OpenReply),
     Hello(Call<HelloRequest, HelloResponse>),
     Enroll(Box<Call<EnrollRequest, EnrollResponse>>),
     Heartbeat(Call<Heartbeat, HeartbeatResponse>),
@@ -146,7 +148,7 @@ impl Command {
     /// The member that it is for, if it is for one.
     pub(super) fn member(&self) -> Option<NodeId> {
         match self {
-            Self::OpenBlobs(to, _) => Some(*to),
+            Self::OpenBlobs(to, _) | Self::OpenGroup(to, ..) => Some(*to),
             Self::Heartbeat(call) => Some(call.to),
             Self::Lease(call) => Some(call.to),
             Self::Result(call) => Some(call.to),
@@ -340,6 +342,20 @@ impl NetHandle {
     pub async fn open_blob_stream(&self, to: NodeId) -> Result<BlobStream, RpcError> {
         let opening = self.call(|reply| Command::OpenBlobs(to, reply));
         tokio::time::timeout(blobs::OPEN_TIMEOUT, opening).await.unwrap_or(Err(RpcError::Timeout))
+    }
+
+    /// Opens a stream on which another coordinator is sent messages of the group: see [`group`](super::group). Whoever calls
+    /// limits how long it waits.
+    ///
+    /// # Errors
+    ///
+    /// See [`RpcError`].
+    pub(super) async fn open_group_stream(
+        &self,
+        to: NodeId,
+        bulk: Bulk,
+    ) -> Result<libp2p::Stream, RpcError> {
+        self.call(|reply| Command::OpenGroup(to, bulk, reply)).await
     }
 
     /// Fetches whole blobs from one member into `sink`, each checked against its hash.

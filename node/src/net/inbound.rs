@@ -13,7 +13,7 @@ use protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::BlobStream;
+use super::{BlobStream, group::Bulk};
 
 /// Something that came from the network.
 ///
@@ -103,6 +103,15 @@ pub enum Inbound {
         from: NodeId,
         /// The stream.
         stream: BlobStream,
+    },
+    /// A member wants to speak of the log: hand the stream to [`serve_group`](super::serve_group).
+    GroupStream {
+        /// Who.
+        from: NodeId,
+        /// What for.
+        bulk: Bulk,
+        /// The stream.
+        stream: libp2p::Stream,
     },
 }
 

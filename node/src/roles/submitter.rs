@@ -57,6 +57,8 @@ impl Submitter {
                 ClientResponse::Answer(answer) => Ok(*answer),
                 ClientResponse::Committed { .. }
                 | ClientResponse::Obeyed
+                | ClientResponse::Candidate(_)
+                | ClientResponse::Kept
                 | ClientResponse::Rejected { .. } => Err(unexpected()),
             },
         }
@@ -75,6 +77,8 @@ impl Submitter {
                 ClientResponse::Committed { height } => Ok(height),
                 ClientResponse::Answer(_)
                 | ClientResponse::Obeyed
+                | ClientResponse::Candidate(_)
+                | ClientResponse::Kept
                 | ClientResponse::Rejected { .. } => Err(unexpected()),
             },
         }

@@ -119,7 +119,9 @@ impl Problem {
             }
             ClientResponse::Committed { .. }
             | ClientResponse::Answer(_)
-            | ClientResponse::Obeyed => None,
+            | ClientResponse::Obeyed
+            | ClientResponse::Candidate(_)
+            | ClientResponse::Kept => None,
         }
     }
 

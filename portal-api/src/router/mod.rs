@@ -78,6 +78,7 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         .route("/api/v1/status", get(node::status))
         .route("/api/v1/id", get(node::identity))
         .route("/api/v1/peers", get(node::peers))
+        .route("/api/v1/coordinators", get(node::coordinators))
         .route("/api/v1/nodes", get(node::list))
         .route("/api/v1/nodes/{node}", get(node::show))
         .route("/api/v1/nodes/{node}/approve", post(node::approve))

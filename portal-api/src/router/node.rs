@@ -18,7 +18,8 @@ use crate::{
     problem::{ErrorCode, Problem},
     reference::NodeRef,
     views::{
-        Decision, Health, Identity, JoinRequest, LeaveRequest, List, Node, Peer, Status, Version,
+        Coordinators, Decision, Health, Identity, JoinRequest, LeaveRequest, List, Node, Peer,
+        Status, Version,
     },
 };
 
@@ -67,6 +68,10 @@ pub(super) async fn identity<B: Backend>(State(app): State<App<B>>) -> Reply<Ide
 
 pub(super) async fn peers<B: Backend>(State(app): State<App<B>>) -> Reply<List<Peer>> {
     app.backend.peers().await.map(|peers| Doc(List::whole(peers)))
+}
+
+pub(super) async fn coordinators<B: Backend>(State(app): State<App<B>>) -> Reply<Coordinators> {
+    app.backend.coordinators().await.map(Doc)
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,6 +6,7 @@
 //! know.
 
 mod blob;
+mod coordination;
 mod credits;
 mod document;
 mod explain;
@@ -22,6 +23,7 @@ mod task;
 mod version;
 
 pub use blob::Blob;
+pub use coordination::{CoordinatorMember, Coordinators};
 pub use credits::{Balance, HistoryEntry, LedgerList, LedgerPoint};
 pub use document::{API_VERSION, Document, Kind, List, ListKind};
 pub use explain::{Explain, Obstacle};

@@ -12,10 +12,10 @@ use portal_api::{
     },
     reference::JobRef,
     views::{
-        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
-        JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
-        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status,
-        SubmitRequest, Task,
+        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
+        Job, JobResults, JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node,
+        OwnerLimits, Pause, PauseRequest, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile,
+        ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
@@ -101,6 +101,10 @@ impl Backend for Fake {
 
     async fn peers(&self) -> Answer<Vec<Peer>> {
         self.answer(vec![samples::peer()]).await
+    }
+
+    async fn coordinators(&self) -> Answer<Coordinators> {
+        self.answer(samples::coordinators()).await
     }
 
     async fn nodes(&self) -> Answer<Vec<Node>> {

@@ -26,6 +26,7 @@ pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("GET /api/v1/status", Some("Status")),
         ("GET /api/v1/id", Some("Identity")),
         ("GET /api/v1/peers", Some("PeerList")),
+        ("GET /api/v1/coordinators", Some("Coordinators")),
         ("GET /api/v1/nodes", Some("NodeList")),
         ("GET /api/v1/nodes/{node}", Some("Node")),
         ("POST /api/v1/nodes/{node}/approve", Some("Node")),

@@ -20,9 +20,8 @@ use protocol::{
         manifest::{BlobRef, OutputFile, OutputManifest},
         receipt::{ReceiptHeader, TaskReceipt},
         view::{
-            Admission, BalanceView, Condition, CoordinatorView, ExplainView, HistoryView, JobState,
-            JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState,
-            TaskView,
+            Admission, BalanceView, Condition, ExplainView, HistoryView, JobState, JobView,
+            Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState, TaskView,
         },
     },
 };
@@ -246,6 +245,19 @@ pub(crate) fn peer() -> views::Peer {
     }
 }
 
+pub(crate) fn coordinators() -> views::Coordinators {
+    let member =
+        |peer, role: &str, lag| views::CoordinatorMember { peer, role: role.to_owned(), lag };
+    views::Coordinators {
+        leader: Some(otter()),
+        term: 3,
+        epoch: 0,
+        commit_index: 4_242,
+        as_seen_by: otter(),
+        members: vec![member(otter(), "voter", Some(0)), member(finch(), "learner", Some(17))],
+    }
+}
+
 pub(crate) fn identity() -> views::Identity {
     views::Identity {
         peer: otter(),
@@ -272,7 +284,11 @@ fn mesh() -> MeshView {
         tasks_queued: 35,
         tasks_leased: 12,
         jobs_open: 1,
-        coordinators: vec![CoordinatorView { node: otter(), voter: true, lag: Some(0) }],
+        coordinators: vec![protocol::wire::group::CoordinatorView {
+            node: otter(),
+            voter: true,
+            lag: Some(0),
+        }],
     }
 }
 

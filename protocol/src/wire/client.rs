@@ -10,7 +10,9 @@ use crate::{
     wire::{
         canonical,
         enroll::NodeDecision,
+        group::{Candidacy, Candidate},
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
+        manifest::OutputManifest,
         order::NodeOrder,
         view,
     },
@@ -36,6 +38,17 @@ pub enum ClientRequest {
     Query(Query),
     /// Tell a node what to do. The leader passes it on; it is done when the node has it.
     Order(Signed<NodeOrder>),
+    /// A node would coordinate, or does.
+    Stand(Candidacy),
+    /// The leader has outputs kept on another coordinator as well, before it settles them.
+    Keep {
+        /// The job.
+        job: JobId,
+        /// What to keep.
+        outputs: Vec<OutputManifest>,
+        /// The small contents among them. The others are fetched from the leader.
+        inline: Vec<Vec<u8>>,
+    },
 }
 
 /// A question about the replicated state, or about what the leader knows besides.
@@ -102,6 +115,8 @@ pub enum Query {
     },
     /// Where nodes listen.
     Addresses(Vec<NodeId>),
+    /// The coordinators. Any of them answers, from what it knows itself.
+    Group,
 }
 
 /// What came of it.
@@ -125,6 +140,10 @@ pub enum ClientResponse {
     Answer(Box<view::Answer>),
     /// The node has the order and keeps it.
     Obeyed,
+    /// What the leader says to a candidate.
+    Candidate(Candidate),
+    /// The outputs are kept.
+    Kept,
 }
 
 canonical! {

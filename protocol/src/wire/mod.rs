@@ -9,6 +9,7 @@ pub mod blob;
 pub mod client;
 pub mod enroll;
 pub mod genesis;
+pub mod group;
 pub mod heartbeat;
 pub mod job;
 pub mod lease;

@@ -16,6 +16,7 @@ use crate::{
         availability::{Advice, Availability},
         enroll::{NodeAddress, Role},
         genesis::{Genesis, Joining},
+        group::{CoordinatorView, GroupView},
         job::{JobAuthorization, JobSpec},
         manifest::OutputManifest,
         receipt::{ReceiptHeader, TaskReceipt},
@@ -49,6 +50,8 @@ pub enum Answer {
     Receipt(Box<ReceiptProof>),
     /// To `Addresses`.
     Addresses(Vec<NodeAddress>),
+    /// To `Group`.
+    Group(GroupView),
 }
 
 /// The state of a job. The names are those of the API, in upper case.
@@ -183,17 +186,6 @@ pub struct MeshView {
     pub jobs_open: u32,
     /// Voters and learners of the coordinator group.
     pub coordinators: Vec<CoordinatorView>,
-}
-
-/// A member of the coordinator group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CoordinatorView {
-    /// The node.
-    pub node: NodeId,
-    /// Whether it votes.
-    pub voter: bool,
-    /// How many log entries it is behind, as far as the leader knows.
-    pub lag: Option<u64>,
 }
 
 /// A job.

@@ -69,7 +69,8 @@ fn the_largest_mesh_fits_an_admission_and_a_roster() {
     let address =
         NodeAddress { node: node(), addresses: vec!["a".repeat(ADDRESS_BYTES_MAX); ADDRESSES_MAX] };
     let members = vec![NodeId([7; 32]); NODES_MAX];
-    let coordinators = vec![address; 5];
+    // Five voters and four learners.
+    let coordinators = vec![address; 9];
     let membership = Membership {
         genesis: signed_genesis(),
         epoch: 1,

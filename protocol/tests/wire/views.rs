@@ -14,11 +14,11 @@ use protocol::{
         client::{ClientRequest, ClientResponse, Query},
         enroll::{Role, Verdict},
         genesis::Joining,
+        group::{Candidacy, Candidate, CoordinatorView, GroupView, Seat},
         job::JobCancel,
         view::{
-            Admission, Answer, BalanceView, Condition, CoordinatorView, ExplainView, HistoryView,
-            JobState, JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView,
-            TaskState, TaskView,
+            Admission, Answer, BalanceView, Condition, ExplainView, HistoryView, JobState, JobView,
+            Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState, TaskView,
         },
     },
 };
@@ -46,6 +46,15 @@ pub(crate) fn conversation() -> Vec<WireType> {
         ("committed", ClientResponse::Committed { height: 77 }),
         ("rejected", rejected),
         ("obeyed", ClientResponse::Obeyed),
+        (
+            "waits",
+            ClientResponse::Candidate(Candidate::Waits("its disk has too little room".into())),
+        ),
+        (
+            "admitted",
+            ClientResponse::Candidate(Candidate::Admitted { raft_id: 17, members: vec![seat()] }),
+        ),
+        ("kept", ClientResponse::Kept),
     ];
     responses.extend(
         answers()
@@ -67,6 +76,9 @@ fn requests() -> Vec<(&'static str, ClientRequest)> {
         ("transfer", ClientRequest::Transfer(Signed::sign(&transfer(), mesh(), &owner_key()))),
     ];
     requests.push(("order", ClientRequest::Order(signed_order())));
+    requests.push(("stand", ClientRequest::Stand(candidacy())));
+    let (outputs, inline) = (vec![output()], vec![b"{\"a\":1}\n".to_vec()]);
+    requests.push(("keep", ClientRequest::Keep { job: JOB, outputs, inline }));
     requests.extend(queries().into_iter().map(|(name, query)| (name, ClientRequest::Query(query))));
     requests
 }
@@ -89,6 +101,7 @@ fn queries() -> Vec<(&'static str, Query)> {
         ("receipt", Query::Receipt(RECEIPT)),
         ("watch", Query::Watch { job: JOB, version: 9 }),
         ("addresses", Query::Addresses(vec![node()])),
+        ("group", Query::Group),
     ]
 }
 
@@ -114,9 +127,41 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("receipts", Answer::Receipts(vec![receipt_view()])),
         ("receipt", Answer::Receipt(Box::new(proof()))),
         ("addresses", Answer::Addresses(vec![address()])),
+        ("group", Answer::Group(group())),
     ];
     answers.extend(jobs.map(|(name, state)| (name, Answer::Job(Box::new(job(state))))));
     answers
+}
+
+fn candidacy() -> Candidacy {
+    Candidacy {
+        incarnation: [9; 16],
+        raft_id: Some(17),
+        up_ms: 61_000,
+        disk_free_bytes: 5 << 30,
+        sync_us: Some(12_000),
+        mobile: false,
+        asked: true,
+        leaving: false,
+        at: AT,
+    }
+}
+
+fn seat() -> Seat {
+    Seat { raft_id: 1, node: node(), incarnation: [8; 16] }
+}
+
+fn group() -> GroupView {
+    let member = |voter, lag| CoordinatorView { node: node(), voter, lag };
+    GroupView {
+        epoch: 1,
+        leader: Some(node()),
+        leads: true,
+        term: 7,
+        commit_index: 4_300,
+        applied_index: 4_299,
+        members: vec![member(true, Some(0)), member(false, None)],
+    }
 }
 
 fn mesh_view() -> MeshView {

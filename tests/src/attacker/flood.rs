@@ -128,7 +128,7 @@ impl Message {
             }
             Self::Member => {
                 let mesh = protocol::ids::MeshId([0xee; 32]);
-                (names::MeshProtocol::Client.name(&mesh), vec![0xa5; 1024])
+                (names::MeshProtocol::Client.name(&mesh, 0), vec![0xa5; 1024])
             }
         })
     }

@@ -115,7 +115,7 @@ pub fn protocols(mesh: &MeshId) -> Vec<String> {
         "/ipfs/kad/1.0.0",
         names::BOOTSTRAP_KAD,
     ];
-    let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh));
+    let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh, 0));
     open.iter().chain(&others).map(|name| (*name).to_owned()).chain(members).collect()
 }
 
@@ -160,7 +160,7 @@ pub async fn as_members(
     let mut numbers = Numbers::new(0x6d);
     let gossip = ["/meshsub/1.2.0".to_owned(), "/meshsub/1.1.0".to_owned()];
     let open = [names::HELLO, names::ENROLL, "/ipfs/id/push/1.0.0", "/ipfs/ping/1.0.0"];
-    let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh));
+    let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh, 0));
     let protocols = members.chain(gossip).chain(open.map(str::to_owned));
     for (number, protocol) in protocols.enumerate() {
         let connection = Connection::open(&identity(number).await?, target).await?;

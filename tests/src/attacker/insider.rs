@@ -53,7 +53,7 @@ impl Insider {
         });
         let other = protocol::net::from_peer_id(&target.peer).context("no node of ours")?;
         let members = BTreeSet::from([other]);
-        handle.join_mesh(MeshSetup::new(mesh, Roll::of(members))).await;
+        handle.join_mesh(MeshSetup::new(mesh, 0, Roll::of(members))).await;
         handle.connect(target.address.clone()).await?;
         Ok(Self { handle, heard, _tasks: tasks })
     }

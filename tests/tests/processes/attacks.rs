@@ -250,7 +250,7 @@ fn a_blocked_node_is_cut_off_and_its_old_approval_does_not_bring_it_back() -> an
     run(async {
         let connection = Connection::open(&mallory.node, &coordinator).await?;
         for protocol in MeshProtocol::ALL {
-            let spoken = connection.negotiate(&protocol.name(&id)).await?;
+            let spoken = connection.negotiate(&protocol.name(&id, 0)).await?;
             ensure!(spoken.is_none(), "{protocol:?} is spoken with a blocked node");
         }
         let asked: EnrollResponse =
@@ -261,7 +261,7 @@ fn a_blocked_node_is_cut_off_and_its_old_approval_does_not_bring_it_back() -> an
         let member = keys(mesh.node(3)?)?;
         let connection = Connection::open(&member.node, &coordinator).await?;
         let answer: ClientResponse = connection
-            .ask(&MeshProtocol::Client.name(&id), &ClientRequest::Decide(approval))
+            .ask(&MeshProtocol::Client.name(&id, 0), &ClientRequest::Decide(approval))
             .await?;
         let ClientResponse::Rejected { reason, .. } = answer else {
             anyhow::bail!("an old approval was taken: {answer:?}")
@@ -285,7 +285,7 @@ fn nobody_speaks_for_another() -> anyhow::Result<()> {
         assert_eq!(answer, EnrollResponse::Refused(RejectReason::BadSignature));
 
         let connection = Connection::open(&liar.node, &target).await?;
-        let result = MeshProtocol::Result.name(&id);
+        let result = MeshProtocol::Result.name(&id, 0);
         let claim = |signer| claimed_result(id, victim.node.node(), signer);
         let answer: ResultResponse = connection.ask(&result, &claim(&liar.node)).await?;
         assert_eq!(answer, ResultResponse::Refused(RejectReason::BadSignature));
@@ -358,7 +358,7 @@ fn a_member_that_floods_is_cut_off_and_the_mesh_works_on() -> anyhow::Result<()>
     run(async {
         let connection = Connection::open(&flooder.node, &target).await?;
         let id = mesh_of(&connection).await?;
-        let client = MeshProtocol::Client.name(&id);
+        let client = MeshProtocol::Client.name(&id, 0);
         let mut open = Vec::new();
         for _ in 0..10 {
             // Bytes that are no question.

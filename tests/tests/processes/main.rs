@@ -4,6 +4,7 @@ mod abuse;
 mod attacks;
 mod books;
 mod commands;
+mod coordinators;
 mod crashes;
 mod doctor;
 mod guests;

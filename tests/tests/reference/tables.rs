@@ -163,7 +163,11 @@ fn protocols() -> String {
         .map(|(_, value, doc)| vec![code(value.trim_matches('"')), "anybody".to_owned(), doc]);
     let members = MeshProtocol::ALL.iter().map(|protocol| {
         let said = said.get(&format!("{protocol:?}")).cloned().unwrap_or_default();
-        vec![general(protocol.name(&mesh)), "members".to_owned(), said]
+        vec![
+            general(protocol.name(&mesh, 0)).replace("/e0/", "/e<epoch>/"),
+            "members".to_owned(),
+            said,
+        ]
     });
     let topic = vec![
         general(names::advert_topic(&mesh)),

@@ -1,6 +1,7 @@
 //! This node, as the API sees it.
 
 mod content;
+mod coordination;
 mod jobs;
 mod joining;
 mod local;
@@ -17,9 +18,10 @@ use portal_api::{
     problem::{ErrorCode, Problem},
     reference::JobRef,
     views::{
-        Balance, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity, Job, JobResults,
-        JoinRequest, Joining, LeaveRequest, Left, LimitsChange, Node, OwnerLimits, Pause,
-        PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
+        Job, JobResults, JoinRequest, Joining, LeaveRequest, Left, LimitsChange, Node, OwnerLimits,
+        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest,
+        Task,
     },
 };
 use protocol::{
@@ -179,6 +181,10 @@ impl Backend for NodeApi {
 
     async fn peers(&self) -> Answer<Vec<Peer>> {
         self.list_peers().await
+    }
+
+    async fn coordinators(&self) -> Answer<Coordinators> {
+        self.show_coordinators().await
     }
 
     async fn nodes(&self) -> Answer<Vec<Node>> {

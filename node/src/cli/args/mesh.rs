@@ -63,6 +63,13 @@ pub enum NodeCommand {
     Resume(WhichNode),
 }
 
+/// `weft coord`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum CoordCommand {
+    /// Who keeps the ledger: who leads, who votes, who follows and how far behind
+    Status,
+}
+
 /// `weft credits`.
 #[derive(Debug, Clone, Subcommand)]
 pub enum CreditsCommand {

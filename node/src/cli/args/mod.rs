@@ -13,7 +13,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use local::{DrainArgs, LimitsArgs, LimitsCommand, LimitsSetArgs, PauseArgs, WhichNode, YesNo};
-pub use mesh::{CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
+pub use mesh::{CoordCommand, CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
 pub use node::{AreaArg, ConfigCommand, DoctorArgs, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
 
@@ -190,6 +190,10 @@ pub enum Command {
     Peers,
     /// Who this node is, and where others reach it
     Id,
+
+    /// Coordinators, which keep the ledger: status
+    #[command(subcommand)]
+    Coord(CoordCommand),
 
     /// Credits: balance, history
     #[command(subcommand)]

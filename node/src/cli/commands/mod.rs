@@ -2,6 +2,7 @@
 
 pub mod about;
 pub mod config;
+pub mod coord;
 pub mod credits;
 pub mod daemon;
 pub mod doctor;

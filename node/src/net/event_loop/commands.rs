@@ -4,7 +4,7 @@ use libp2p::gossipsub::PublishError as GossipError;
 use protocol::net::to_peer_id;
 
 use super::{
-    super::{PublishError, RpcError, behaviour::MeshBehaviour},
+    super::{PublishError, RpcError, behaviour::MeshBehaviour, group::Bulk},
     *,
 };
 
@@ -39,6 +39,18 @@ impl NetTask {
             Command::OpenBlobs(to, reply) => {
                 match reach(&mut self.swarm, &self.roll.members, &to) {
                     Ok(mesh) => mesh.blobs.open(to_peer_id(&to), reply),
+                    Err(error) => drop(reply.send(Err(error))),
+                }
+            }
+            Command::OpenGroup(to, bulk, reply) => {
+                match reach(&mut self.swarm, &self.roll.members, &to) {
+                    Ok(mesh) => {
+                        let streams = match bulk {
+                            Bulk::No => &mut mesh.raft,
+                            Bulk::Snapshot => &mut mesh.raft_snapshot,
+                        };
+                        streams.open(to_peer_id(&to), reply);
+                    }
                     Err(error) => drop(reply.send(Err(error))),
                 }
             }

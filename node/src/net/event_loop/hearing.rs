@@ -13,6 +13,7 @@ use super::{
         AdvertVerdict, Judge, Responder,
         behaviour::{MeshBehaviour, MeshBehaviourEvent},
         exchange::{Heard, Rpc},
+        group::Bulk,
         streams::Incoming,
     },
     *,
@@ -57,6 +58,8 @@ impl NetTask {
                     self.shell.metrics.streams_dropped.inc();
                 }
             }
+            MeshBehaviourEvent::Raft(incoming) => self.on_group(incoming, Bulk::No),
+            MeshBehaviourEvent::RaftSnapshot(incoming) => self.on_group(incoming, Bulk::Snapshot),
             MeshBehaviourEvent::Heartbeat(event) => {
                 let heard = self.heartbeat.hear(event);
                 self.pass_on(heard, Sender::Member, |task| &mut task.heartbeat);
@@ -73,6 +76,15 @@ impl NetTask {
                 let heard = self.client.hear(event);
                 self.pass_on(heard, Sender::Member, |task| &mut task.client);
             }
+        }
+    }
+
+    /// Another member of the mesh would speak of the log. Whether it is one of the group is asked for each message.
+    fn on_group(&mut self, Incoming { from, stream }: Incoming, bulk: Bulk) {
+        if let Some(from) = from_peer_id(&from).filter(|from| self.is_member(from))
+            && self.inbound.try_send(Inbound::GroupStream { from, bulk, stream }).is_err()
+        {
+            self.shell.metrics.streams_dropped.inc();
         }
     }
 

@@ -10,12 +10,20 @@ use super::{
 impl NetTask {
     /// Opens the protocols of a mesh. The same mesh again only changes its members.
     pub(super) fn join(&mut self, setup: MeshSetup) {
-        if self.joined.as_ref().is_some_and(|joined| joined.mesh == setup.mesh) {
+        if self
+            .joined
+            .as_ref()
+            .is_some_and(|joined| (joined.mesh, joined.epoch) == (setup.mesh, setup.epoch))
+        {
             self.set_roll(setup.roll);
             return;
         }
         let behaviour = MeshBehaviour::new(&setup, &self.keypair, &self.budget);
-        self.joined = Some(Joined { mesh: setup.mesh, topic: IdentTopic::new(setup.topic) });
+        self.joined = Some(Joined {
+            mesh: setup.mesh,
+            epoch: setup.epoch,
+            topic: IdentTopic::new(setup.topic),
+        });
         self.heartbeat.give_up();
         self.lease.give_up();
         self.result.give_up();

@@ -101,7 +101,7 @@ impl Node {
 
     async fn join(&self, members: &[&Self]) {
         let members = members.iter().map(|member| member.id).collect();
-        self.handle.join_mesh(MeshSetup::new(MESH, Roll::of(members))).await;
+        self.handle.join_mesh(MeshSetup::new(MESH, 0, Roll::of(members))).await;
     }
 
     /// The next event of a kind; others are passed over.

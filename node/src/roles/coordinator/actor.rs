@@ -22,7 +22,7 @@ use protocol::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{Coordinator, members, offers::Offers, read_roster, watchers::Watchers};
+use super::{Coordinator, members, offers::Offers, watchers::Watchers};
 use crate::{
     core::dispatch::{Config, Dispatch, Input, OpenJob, Output, ReportId, Reported},
     roles::clock::{NodeClock, until},
@@ -340,6 +340,8 @@ impl Actor {
 
     fn event(&mut self, event: &Event) -> Result<(), ReadError> {
         match event {
+            // Who does not lead opens all that are open when it begins to.
+            Event::JobQueued { .. } if self.dispatch.fence().is_none() => Ok(()),
             Event::JobQueued { job } => self.open(*job, false),
             Event::JobEnded { job, state } => {
                 tracing::info!(%job, state = state.name(), "job ended");
@@ -360,16 +362,7 @@ impl Actor {
     }
 
     fn publish_roster(&self) -> Result<(), ReadError> {
-        let shared = &self.coordinator.shared;
-        let roster = read_roster(self.records().as_ref(), shared.context.net.local())?;
-        shared.roster.send_if_modified(|known| {
-            let changed = **known != roster;
-            if changed {
-                *known = Arc::new(roster);
-            }
-            changed
-        });
-        Ok(())
+        self.coordinator.shared.publish_roster(None)
     }
 
     fn open(&mut self, job: JobId, recovered: bool) -> Result<(), ReadError> {

@@ -17,6 +17,7 @@ use protocol::{
         job::JobSpec,
         lease::{LeaseRequest, LeaseResponse},
         order::NodeOrder,
+        view::Answer,
     },
 };
 use tokio::sync::oneshot;
@@ -33,6 +34,19 @@ const WATCH_MAX: Duration = Duration::from_secs(15);
 impl Coordinator {
     /// Answers a member.
     pub async fn client(&self, from: NodeId, request: ClientRequest) -> ClientResponse {
+        if request == ClientRequest::Query(Query::Group) {
+            return ClientResponse::Answer(Box::new(Answer::Group(self.group_view())));
+        }
+        if let ClientRequest::Keep { job, outputs, inline } = request {
+            return self.keep(from, job, &outputs, &inline).await;
+        }
+        if !self.leads() {
+            return ClientResponse::rejected(RejectReason::NotLeader, "this node does not lead");
+        }
+        Box::pin(self.lead_client(from, request)).await
+    }
+
+    async fn lead_client(&self, from: NodeId, request: ClientRequest) -> ClientResponse {
         match request {
             ClientRequest::Submit { authorization, spec } => {
                 if let Err(response) =
@@ -51,6 +65,10 @@ impl Coordinator {
             }
             ClientRequest::Query(query) => self.answer(from, query).await,
             ClientRequest::Order(order) => self.pass_on(order).await,
+            ClientRequest::Stand(candidacy) => self.stand(from, candidacy).await,
+            ClientRequest::Keep { .. } => {
+                ClientResponse::rejected(RejectReason::WrongState, "the leader keeps its own")
+            }
         }
     }
 
@@ -98,6 +116,8 @@ impl Coordinator {
         let placeable = self.inspect(move |dispatch, now| dispatch.placeable(now, &needs)).await;
         match placeable {
             None | Some(Ok(())) => Ok(()),
+            // Who has just begun to lead has not heard of all nodes yet.
+            Some(Err(_)) if self.leads_since_just_now() => Ok(()),
             Some(Err(obstacles)) => {
                 let reasons: Vec<_> = obstacles
                     .iter()

@@ -44,6 +44,9 @@ impl Coordinator {
         if let Some(response) = self.decided(&from).await {
             return response;
         }
+        if !self.leads() {
+            return EnrollResponse::Elsewhere(self.shared.leader_address());
+        }
         // The same statement is the same request: asking again writes nothing.
         let command = Command::Enroll(request);
         let Ok(request) = command.content_id() else {
@@ -73,19 +76,15 @@ impl Coordinator {
                 Some(EnrollResponse::Refused(RejectReason::Blacklisted))
             }
             Admission::Approved => {
-                let here = self.shared.context.net.local();
-                let addresses = self.shared.context.net.listen_addrs().await;
-                let addresses =
-                    addresses.iter().map(ToString::to_string).take(protocol::limits::ADDRESSES_MAX);
-                let coordinator = protocol::wire::enroll::NodeAddress {
-                    node: here,
-                    addresses: addresses.collect(),
-                };
+                let here = self.shared.here().await;
+                let others = self.shared.roster.borrow().coordinators.clone();
+                let node = here.node;
+                let others = others.into_iter().filter(move |other| other.node != node);
                 let roster = query::roster(records.as_ref()).ok()?;
                 Some(EnrollResponse::Admitted(Box::new(Membership {
                     genesis: (*self.shared.context.genesis).clone(),
                     epoch: self.shared.context.epoch,
-                    coordinators: vec![coordinator],
+                    coordinators: std::iter::once(here).chain(others).collect(),
                     members: roster.members.iter().map(|(node, ..)| *node).collect(),
                 })))
             }

@@ -15,13 +15,14 @@ mod offers;
 mod queries;
 mod reduce;
 mod results;
+mod steward;
 mod watchers;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ledger::{
     records::{ReadError, Records},
-    replica::Consensus,
+    replica::{Consensus, Replica},
     state::query,
 };
 use protocol::{
@@ -43,6 +44,8 @@ use crate::core::dispatch::{self, Dispatch};
 const REQUESTS_MAX: usize = 256;
 /// Results that are checked at a time.
 const RESULTS_MAX: usize = 32;
+/// Batches of outputs that are copied to other coordinators at a time.
+const COPIES_MAX: usize = 8;
 /// How long outputs are kept for whoever wants to fetch them.
 const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -58,6 +61,12 @@ pub struct Coordinator {
 struct Shared {
     context: Context,
     consensus: Arc<dyn Consensus>,
+    /// The same, for what is about the group.
+    replica: Arc<Replica>,
+    /// Nodes that would coordinate, or do.
+    candidates: steward::Candidates,
+    /// Outputs that are being copied to other coordinators.
+    copies: Semaphore,
     /// This node's worker: leases for it do not cross the network.
     worker: Option<Worker>,
     results: Semaphore,
@@ -87,20 +96,31 @@ impl Coordinator {
     /// If the records cannot be read.
     pub fn start(
         context: Context,
-        consensus: Arc<dyn Consensus>,
+        replica: Arc<Replica>,
         worker: Option<Worker>,
         silence: Silence,
     ) -> Result<Self, Damaged> {
-        let roster =
-            read_roster(consensus.records().as_ref(), context.net.local()).map_err(Damaged)?;
+        let consensus: Arc<dyn Consensus> = replica.clone();
+        let here = NodeAddress { node: context.net.local(), addresses: Vec::new() };
+        let roster = read_roster(consensus.records().as_ref(), (0, vec![here])).map_err(Damaged)?;
         let (roster, _) = watch::channel(Arc::new(roster));
-        let results = Semaphore::new(RESULTS_MAX);
-        let shared = Arc::new(Shared { context, consensus, worker, results, silence, roster });
+        let shared = Arc::new(Shared {
+            context,
+            consensus,
+            replica,
+            candidates: steward::Candidates::default(),
+            copies: Semaphore::new(COPIES_MAX),
+            worker,
+            results: Semaphore::new(RESULTS_MAX),
+            silence,
+            roster,
+        });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let coordinator = Self { requests, shared };
         let actor = Actor::new(coordinator.clone(), inbox);
         let tasks = coordinator.shared.context.tasks.clone();
         tasks.spawn(actor.run());
+        coordinator.shared.context.spawn(coordinator.clone().keep_group());
         Ok(coordinator)
     }
 
@@ -116,9 +136,26 @@ impl Coordinator {
         &self.shared.consensus
     }
 
+    /// Whether this node leads, and may.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.shared.replica.leadership().borrow().leader
+    }
+
+    /// The number of its replica.
+    #[must_use]
+    pub fn raft_id(&self) -> u64 {
+        self.shared.replica.raft_id()
+    }
+
+    /// A message of another coordinator about the log, and its answer.
+    pub async fn receive(&self, from: NodeId, message: &[u8]) -> Vec<u8> {
+        self.shared.replica.receive(from, message).await
+    }
+
     /// A worker is alive.
     pub async fn heartbeat(&self, from: NodeId, beat: Heartbeat) -> HeartbeatResponse {
-        let adoptions = results::adoptions(&self.shared.context, from, &beat);
+        let adoptions = self.shared.adoptions(from, &beat);
         let (reply, answer) = oneshot::channel();
         let roster_known = beat.roster;
         let peers = self.shared.context.net.peers().await;
@@ -190,19 +227,31 @@ impl Shared {
         let roster = query::roster(records)?;
         let owners = roster.members.iter().filter(|(_, account, _)| *account == view.account);
         let mut providers: Vec<_> =
-            owners.map(|(node, ..)| *node).filter(|node| *node != here).take(7).collect();
+            owners.map(|(node, ..)| *node).filter(|node| *node != here).take(5).collect();
         providers.push(here);
+        let others = self.others().into_iter().filter(|node| !providers.contains(node)).take(2);
+        let others: Vec<_> = others.collect();
+        providers.extend(others);
         Ok(providers)
+    }
+
+    /// The other coordinators, voters and learners.
+    fn others(&self) -> Vec<NodeId> {
+        let here = self.context.net.local();
+        let members = self.replica.group().members;
+        members.into_iter().map(|member| member.node).filter(|node| *node != here).collect()
     }
 }
 
-/// The roster as members get to know it.
-fn read_roster(records: &(dyn Records + Send + Sync), here: NodeId) -> Result<Roster, ReadError> {
+/// The roster as members get to know it. The coordinators come with the number of their changes: both only grow.
+fn read_roster(
+    records: &(dyn Records + Send + Sync),
+    (changes, coordinators): (u64, Vec<NodeAddress>),
+) -> Result<Roster, ReadError> {
     let roster = query::roster(records)?;
     let members: BTreeSet<_> = roster.members.iter().map(|(node, ..)| *node).collect();
-    let coordinators = vec![NodeAddress { node: here, addresses: Vec::new() }];
     Ok(Roster {
-        version: roster.version,
+        version: roster.version.saturating_add(changes),
         members: members.into_iter().collect(),
         blocked: roster.blocked,
         coordinators,

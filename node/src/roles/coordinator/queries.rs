@@ -15,11 +15,9 @@ use protocol::{
     wire::{
         client::{ClientResponse, Query},
         enroll::NodeAddress,
+        group::CoordinatorView,
         manifest::OutputManifest,
-        view::{
-            Answer, CoordinatorView, ExplainView, JobState, JobView, Liveness, MeshView, NodeView,
-            TaskView,
-        },
+        view::{Answer, ExplainView, JobState, JobView, Liveness, MeshView, NodeView, TaskView},
     },
 };
 
@@ -94,10 +92,11 @@ impl Coordinator {
                 let proof = query::receipt_proof(records, receipt)?
                     .ok_or(Unanswered::NotFound("receipt"))?;
                 let mut proof = proof.sign(&self.shared.context.keys.node);
-                proof.output = self.output(&proof.item.output);
+                proof.output = self.output(proof.item.output).await;
                 Answer::Receipt(Box::new(proof))
             }
             Query::Addresses(nodes) => Answer::Addresses(self.addresses(&nodes).await),
+            Query::Group => Answer::Group(self.group_view()),
         })
     }
 
@@ -184,7 +183,8 @@ impl Coordinator {
             self.inspect(move |dispatch, _| dispatch.task_infos(&job, &open)).await
         };
         let infos = infos.unwrap_or_default();
-        let view = |row: query::TaskRow| {
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
             let mut view = row.view;
             if let Some(info) = infos.get(&view.task) {
                 // A task may have ended between the two looks.
@@ -194,15 +194,19 @@ impl Coordinator {
                 view.worker = info.worker;
                 view.attempts = view.attempts.max(info.attempts);
             }
-            view.output = row.output.and_then(|output| self.output(&output));
-            view
-        };
-        Ok(rows.into_iter().map(view).collect())
+            view.output = match row.output {
+                Some(output) => self.output(output).await,
+                None => None,
+            };
+            views.push(view);
+        }
+        Ok(views)
     }
 
-    /// What a task put out, if it is still here.
-    fn output(&self, hash: &Hash) -> Option<OutputManifest> {
-        decode(&self.shared.context.blobs.get(hash).ok()??).ok()
+    /// What a task put out, if a coordinator still has it.
+    async fn output(&self, hash: Hash) -> Option<OutputManifest> {
+        let bytes = self.shared.kept_content(hash).await.ok()?;
+        decode(&bytes).ok()
     }
 
     async fn explain(
@@ -294,7 +298,8 @@ fn fitting(mut answer: Answer) -> ClientResponse {
             | Answer::JobIds(_)
             | Answer::Explain(_)
             | Answer::Balance(_)
-            | Answer::Addresses(_) => false,
+            | Answer::Addresses(_)
+            | Answer::Group(_) => false,
         };
         if !shortened {
             return ClientResponse::rejected(

@@ -64,7 +64,7 @@ pub(super) async fn prepare(shared: &Shared, job: JobId) -> Result<BlobRef, Prep
             let input = page.as_ref().and_then(|(_, page)| page.inputs.get(place));
             let name = input.map(|input| input.name.clone()).filter(|name| !name.is_empty());
             let output = row.output.ok_or(PrepareError::Gone(task))?;
-            let stdout = stdout(shared, task, output)?;
+            let stdout = stdout(shared, task, output).await?;
             let path = name.unwrap_or_else(|| format!("task-{:06}", task.0));
             files.push(InputFile { path, source: stdout });
         }
@@ -82,8 +82,15 @@ pub(super) async fn prepare(shared: &Shared, job: JobId) -> Result<BlobRef, Prep
     Ok(blob)
 }
 
-fn stdout(shared: &Shared, task: TaskIndex, output: Hash) -> Result<InputSource, PrepareError> {
-    let bytes = shared.context.blobs.get(&output)?.ok_or(PrepareError::Gone(task))?;
+async fn stdout(
+    shared: &Shared,
+    task: TaskIndex,
+    output: Hash,
+) -> Result<InputSource, PrepareError> {
+    let bytes = shared.kept_content(output).await.map_err(|error| match error {
+        ObtainError::Missing { .. } => PrepareError::Gone(task),
+        other @ ObtainError::Store(_) => PrepareError::Obtain(other),
+    })?;
     let manifest: OutputManifest = decode(&bytes).map_err(PrepareError::Manifest)?;
     Ok(InputSource::Blob(manifest.stdout))
 }

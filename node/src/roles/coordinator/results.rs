@@ -14,46 +14,57 @@ use protocol::{
     ids::{Hash, JobId, NodeId, TaskIndex},
     reject::RejectReason,
     wire::{
+        enroll::Role,
         heartbeat::Heartbeat,
         lease::{LeaseHeader, LeaseItem},
         manifest::OutputManifest,
         receipt::{ReceiptHeader, ResultRequest, ResultResponse, TaskReceipt},
+        view::Admission,
     },
 };
 use tokio::sync::oneshot;
 
 use super::{
-    Coordinator,
+    Coordinator, Shared,
     actor::{Adoption, Completion, Request},
 };
 use crate::{
     blobs::{self, Pin},
     core::dispatch::Reported,
-    roles::Context,
 };
 
-/// A lease that somebody shows: believed if this mesh's coordinator signed it for them.
-pub(super) fn adoption(
-    context: &Context,
-    from: NodeId,
-    proof: protocol::batch::Batch<LeaseHeader, LeaseItem>,
-) -> Option<Adoption> {
-    let proof = proof.verify(&context.mesh).ok()?;
-    let header = proof.header();
-    let ours = *proof.signer() == context.keys.node.public();
-    (ours && header.worker == from && header.fence.epoch == context.epoch).then(|| Adoption {
-        lease: header.lease,
-        worker: from,
-        job: header.job,
-        fence: header.fence,
-        items: proof.items().to_vec(),
-    })
-}
+impl Shared {
+    /// A lease that somebody shows: believed if a coordinator of this mesh signed it for them.
+    fn adoption(
+        &self,
+        from: NodeId,
+        proof: protocol::batch::Batch<LeaseHeader, LeaseItem>,
+    ) -> Option<Adoption> {
+        let proof = proof.verify(&self.context.mesh).ok()?;
+        let header = proof.header();
+        let meant = header.worker == from && header.fence.epoch == self.context.epoch;
+        (meant && self.may_coordinate(&NodeId(*proof.signer()))).then(|| Adoption {
+            lease: header.lease,
+            worker: from,
+            job: header.job,
+            fence: header.fence,
+            items: proof.items().to_vec(),
+        })
+    }
 
-/// The leases that a heartbeat proves.
-pub(super) fn adoptions(context: &Context, from: NodeId, beat: &Heartbeat) -> Vec<Adoption> {
-    let proofs = beat.leases.iter().filter_map(|held| held.proof.clone());
-    proofs.filter_map(|proof| adoption(context, from, *proof)).collect()
+    /// The leases that a heartbeat proves.
+    pub(super) fn adoptions(&self, from: NodeId, beat: &Heartbeat) -> Vec<Adoption> {
+        let proofs = beat.leases.iter().filter_map(|held| held.proof.clone());
+        proofs.filter_map(|proof| self.adoption(from, *proof)).collect()
+    }
+
+    /// Whether a node is approved, and as a coordinator.
+    pub(super) fn may_coordinate(&self, node: &NodeId) -> bool {
+        let record = query::node(self.consensus.records().as_ref(), node);
+        record.ok().flatten().is_some_and(|record| {
+            record.admission == Admission::Approved && record.roles.contains(&Role::Coordinator)
+        })
+    }
 }
 
 impl Coordinator {
@@ -103,7 +114,8 @@ impl Coordinator {
             })
             .collect();
         let (reply, decision) = oneshot::channel();
-        let adoption = adoption(context, from, *proof).filter(|adoption| adoption.lease == lease);
+        let adoption =
+            self.shared.adoption(from, *proof).filter(|adoption| adoption.lease == lease);
         let report = Request::Report { from, lease, items, adoption, reply };
         if self.requests.send(report).await.is_err() {
             return Ok(ResultResponse::Retry(RejectReason::NoLeader));
@@ -155,6 +167,7 @@ impl Coordinator {
     ) -> Result<(), ResultResponse> {
         let job = receipts.header().job;
         self.keep_outputs(from, job, outputs, inline).await.map_err(ResultResponse::Retry)?;
+        self.copy_outputs(job, outputs, inline).await;
         let command = Command::Settle { receipts: Box::new(receipts.into_batch()), retried };
         let request =
             command.content_id().map_err(|_| ResultResponse::Refused(RejectReason::TooLarge))?;
@@ -176,7 +189,7 @@ impl Coordinator {
     }
 
     /// Stores all outputs before they are paid for: a worker may be gone a moment later.
-    async fn keep_outputs(
+    pub(super) async fn keep_outputs(
         &self,
         from: NodeId,
         job: JobId,

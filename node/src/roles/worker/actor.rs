@@ -34,6 +34,7 @@ pub(super) enum Request {
     Drain(bool),
     GiveBack(oneshot::Sender<()>),
     Stranger,
+    Unheard,
     Progress(LeaseId, u32),
     Finished(LeaseId),
     Heard(Vec<LeaseId>, Fence, Option<u64>),
@@ -161,6 +162,7 @@ impl Actor {
                 None
             }
             Request::Stranger => Some(Input::Stranger),
+            Request::Unheard => Some(Input::Unheard),
             Request::Progress(lease, done) => Some(Input::Progress(lease, done)),
             Request::Finished(lease) => {
                 self.running.remove(&lease);
@@ -309,8 +311,12 @@ impl Actor {
                 }
                 Ok(HeartbeatResponse::Refused(reason)) => {
                     tracing::debug!(%leader, %reason, "a heartbeat was refused");
+                    let _stopped = handle.requests.send(Request::Unheard).await;
                 }
-                Err(error) => tracing::debug!(%leader, %error, "a heartbeat was not heard"),
+                Err(error) => {
+                    tracing::debug!(%leader, %error, "a heartbeat was not heard");
+                    let _stopped = handle.requests.send(Request::Unheard).await;
+                }
             }
         });
     }
