@@ -219,10 +219,12 @@ impl Pool {
         };
         let config = &self.shared.config;
         let memory = memory_bytes(&task);
-        let ran = match Runner::exec(&config.runner, config.priority, &artifact, memory).await {
-            Ok(mut runner) => runner.run(task, GRACE).await,
-            Err(broken) => Err(broken),
+        let ran = async {
+            let mut runner = Runner::exec(&config.runner, config.priority)?;
+            runner.load(&artifact, memory).await?;
+            runner.run(task, GRACE).await
         };
+        let ran = ran.await;
         match ran {
             Ok((done, mut spent)) => {
                 spent.sort_by_key(|(number, spent)| (std::cmp::Reverse(*spent), *number));
@@ -293,10 +295,15 @@ impl Shared {
         {
             return Ok(runner);
         }
+        self.compiling.known_refusal(task.module).map_or(Ok(()), Err)?;
+        // It starts while the code is read.
+        let started = Runner::exec(&self.config.runner, self.config.priority);
         let artifact = self.compiling.artifact(task.module, &task.source).await?;
-        let (program, priority) = (&self.config.runner, self.config.priority);
-        let started = Runner::exec(program, priority, &artifact, memory).await;
-        started.map_err(|broken| Box::new(interrupted(broken.interruption, broken.detail)))
+        let loaded = match started {
+            Ok(mut runner) => runner.load(&artifact, memory).await.map(|()| runner),
+            Err(broken) => Err(broken),
+        };
+        loaded.map_err(|broken| Box::new(interrupted(broken.interruption, broken.detail)))
     }
 }
 

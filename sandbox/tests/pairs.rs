@@ -1,7 +1,8 @@
 //! Modules from a generator through both compilers: outcome, output, fuel, memory and every byte of it are equal.
 //!
 //! `fixtures/generated.bin` holds a few of them: what wasm-smith 0.245 makes of seeds 0 and on, each after its length in 4
-//! bytes. `WEFT_PAIRS=FILE` names another file of the kind, with as many as you like.
+//! bytes. `WEFT_PAIRS=FILE` names another file of the kind, with as many as you like. `WEFT_PROGRAMS=DIR` names a directory of whole
+//! programs: `NAME.wasm`, its arguments in `NAME.args`, one a line, its standard input in `NAME.stdin`, its files in `NAME.in/`.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation,
@@ -12,19 +13,19 @@
     reason = "a test"
 )]
 
-use std::borrow::Cow;
+mod assembly;
 
+use assembly::{Parts, body, given, through_both};
 use protocol::{
     outcome::Outcome,
     units::{Fuel, Pages},
 };
-use wasm_encoder::{Encode, Instruction as I, MemArg, Module, RawSection, ValType};
-use wasmparser::{FuncType, Payload};
+use wasm_encoder::{Instruction as I, MemArg, ValType};
+use wasmparser::FuncType;
 
 use sandbox::{
-    admission::{Compiler, Limits, admit},
-    engine::{Program, Start, compile},
-    metering::{Purpose, instrument},
+    admission::{Limits, admit},
+    engine::Ran,
     wasi::Given,
 };
 
@@ -61,66 +62,16 @@ const SPECIAL: [u64; 10] = [
     0x8000_0000_8000_0000,
 ];
 
+/// The module with a memory and a `_start` that calls its functions; nothing else is exported.
 fn with_start(bytes: &[u8], noise: &[u8]) -> Vec<u8> {
-    let mut types: Vec<FuncType> = Vec::new();
-    let mut functions: Vec<u32> = Vec::new();
-    let mut sections: Vec<(u8, Cow<'_, [u8]>)> = Vec::new();
-    for payload in wasmparser::Parser::new(0).parse_all(bytes) {
-        let payload = payload.unwrap();
-        if let Some((id, range)) = payload.as_section() {
-            sections.push((id, Cow::Borrowed(&bytes[range])));
-        }
-        match payload {
-            Payload::TypeSection(reader) => {
-                types = reader.into_iter_err_on_gc_types().map(Result::unwrap).collect();
-            }
-            Payload::FunctionSection(reader) => {
-                functions = reader.into_iter().map(Result::unwrap).collect();
-            }
-            _ => {}
-        }
-    }
-    let own = u32::try_from(functions.len()).unwrap();
-    let ty = u32::try_from(types.len()).unwrap();
-    let body =
-        start_body(&functions.iter().map(|ty| &types[*ty as usize]).collect::<Vec<_>>(), noise);
-    let mut export = b"\x01\x06_start\x00".to_vec();
-    own.encode(&mut export);
-    let mut entry = Vec::new();
-    ty.encode(&mut entry);
-    let mut module = Module::new();
-    let mut has_exports = false;
-    for (id, data) in &sections {
-        if *id > 7 && !has_exports {
-            module.section(&RawSection { id: 7, data: &export });
-            has_exports = true;
-        }
-        let data = match id {
-            1 => longer(data, b"\x60\0\0"),
-            3 => longer(data, &entry),
-            5 => b"\x01\x01\x01\x10".to_vec(),
-            7 => {
-                has_exports = true;
-                export.clone()
-            }
-            10 => longer(data, &body),
-            _ => data.to_vec(),
-        };
-        module.section(&RawSection { id: *id, data: &data });
-    }
-    module.finish()
-}
-
-/// A list with one more entry.
-fn longer(list: &[u8], entry: &[u8]) -> Vec<u8> {
-    let mut reader = wasmparser::BinaryReader::new(list, 0);
-    let count = reader.read_var_u32().unwrap() as usize;
-    let rest = reader.read_bytes(reader.bytes_remaining()).unwrap();
-    let mut bytes = Vec::new();
-    (count + 1).encode(&mut bytes);
-    bytes.extend_from_slice(rest);
-    bytes.extend_from_slice(entry);
-    bytes
+    let parts = Parts::of(bytes);
+    let functions: Vec<_> =
+        (0..parts.functions.len()).map(|number| parts.type_of(number as u32)).collect();
+    parts.with_start(&start_body(&functions, noise), |section| match section {
+        5 => Some(b"\x01\x01\x01\x10".to_vec()),
+        7 => Some(b"\0".to_vec()),
+        _ => None,
+    })
 }
 
 /// Calls each function with special numbers and stores its results one after the other.
@@ -156,9 +107,7 @@ fn start_body(functions: &[&FuncType], noise: &[u8]) -> Vec<u8> {
         }
     }
     function.instruction(&I::End);
-    let mut bytes = Vec::new();
-    function.encode(&mut bytes);
-    bytes
+    body(&function)
 }
 
 /// What became of a module.
@@ -173,14 +122,6 @@ enum Fate {
     Indeterminate,
 }
 
-/// Compiles and loads a module.
-#[expect(unsafe_code, reason = "loads what was compiled one line before")]
-fn compiled(instrumented: &[u8], facts: sandbox::admission::Facts, compiler: Compiler) -> Program {
-    let artifact = compile(instrumented, compiler).unwrap();
-    // SAFETY: compiled here and now.
-    unsafe { Program::load(artifact, facts).unwrap() }
-}
-
 fn go(number: usize, generated: &[u8]) -> Fate {
     let wasm = with_start(generated, blake3::hash(generated).as_bytes());
     let admitted = match admit(&wasm, &Limits::default()) {
@@ -190,26 +131,7 @@ fn go(number: usize, generated: &[u8]) -> Fate {
             return Fate::Refused;
         }
     };
-    let instrumented = instrument(&admitted, Purpose::Run).unwrap();
-    wasmparser::Validator::new_with_features(sandbox::admission::FEATURES)
-        .validate_all(&instrumented)
-        .unwrap();
-    let [fast, slow] = [Compiler::Cranelift, Compiler::Singlepass].map(|compiler| {
-        let start = Start {
-            given: Given {
-                args: Vec::new(),
-                env: Vec::new(),
-                stdin: [].into(),
-                files: Vec::new(),
-                seed: [7; 32],
-                output_bytes_max: 1 << 20,
-                fuel_max: FUEL.0,
-            },
-            fuel: FUEL,
-            memory: Pages(16),
-        };
-        compiled(&instrumented, admitted.facts(), compiler).run_to_the_last_byte(start).unwrap()
-    });
+    let [fast, slow] = through_both(&admitted, &given(FUEL), Pages(16));
     let indeterminate = |outcome| matches!(outcome, Outcome::Indeterminate(_));
     if indeterminate(fast.0.outcome) || indeterminate(slow.0.outcome) {
         return Fate::Indeterminate;
@@ -237,6 +159,69 @@ fn modules_of_a_generator_give_the_same_with_both_compilers() {
         .map(|(_, count)| count)
         .sum();
     assert!(compared * 10 > fates.values().sum::<u64>() * 8, "{fates:?}");
+}
+
+/// Runs a whole program: what came of it, the same with both compilers.
+fn whole(name: &str, wasm: &[u8], given: &Given) -> Ran {
+    let admitted = admit(wasm, &Limits::default()).unwrap();
+    let [fast, slow] = through_both(&admitted, given, Pages(16_384));
+    assert_eq!(fast.0, slow.0, "{name}");
+    assert!(fast.1 == slow.1, "{name}: another memory");
+    fast.0
+}
+
+#[test]
+fn whole_programs_give_the_same_with_both_compilers() {
+    for (name, args, stdin) in [
+        ("wordfreq", vec![], "to be or not to be"),
+        ("primes", vec!["20000"], ""),
+        ("mandelbrot", vec!["64", "48"], ""),
+    ] {
+        let given = Given {
+            args: args.into_iter().map(str::to_owned).collect(),
+            stdin: stdin.as_bytes().into(),
+            ..given(Fuel(1 << 40))
+        };
+        let ran = whole(name, sandbox::guests::example(name).unwrap(), &given);
+        assert_eq!(ran.outcome, Outcome::Exit(0), "{name}");
+    }
+    if let Some(directory) = std::env::var_os("WEFT_PROGRAMS") {
+        programs_from(&directory);
+    }
+}
+
+/// Programs that nobody here wrote.
+fn programs_from(directory: &std::ffi::OsStr) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "wasm") {
+            continue;
+        }
+        let args = std::fs::read_to_string(path.with_extension("args")).unwrap_or_default();
+        let stdin = std::fs::read(path.with_extension("stdin")).unwrap_or_default();
+        let files = std::fs::read_dir(path.with_extension("in")).into_iter().flatten();
+        let files = files.map(|file| {
+            let file = file.unwrap();
+            let name = file.file_name().into_string().unwrap();
+            (name, std::fs::read(file.path()).unwrap().into())
+        });
+        let given = Given {
+            args: args.lines().map(str::to_owned).collect(),
+            stdin: stdin.into(),
+            files: files.collect(),
+            ..given(Fuel(1 << 50))
+        };
+        let ran = whole(&path.to_string_lossy(), &std::fs::read(&path).unwrap(), &given);
+        let put_out = ran.output.stdout.len() + ran.output.stderr.len();
+        println!(
+            "{}: {}, {} fuel, {} pages, {put_out} bytes on its streams, {} files",
+            path.display(),
+            ran.outcome,
+            ran.fuel.0,
+            ran.peak.0,
+            ran.output.files.len()
+        );
+    }
 }
 
 #[test]

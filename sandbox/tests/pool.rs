@@ -1,12 +1,11 @@
 //! Tasks through real runner processes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+mod pooled;
 
+use std::{path::Path, sync::Arc, time::Duration};
+
+use pooled::{bench, guest, task, wat};
 use protocol::{
     ids::{AccountId, Hash},
     outcome::{Interruption, Outcome, Trap},
@@ -15,47 +14,9 @@ use protocol::{
 };
 use sandbox::{
     guests::example,
-    pool::{Config, Pool, Priority},
+    pool::{Config, Pool},
     task::{ModuleSource, TaskDone, TaskRun},
 };
-
-const RUNNER: &str = env!("CARGO_BIN_EXE_weft-runner");
-
-struct Bench {
-    pool: Pool,
-    directory: tempfile::TempDir,
-}
-
-fn bench(slots: u16) -> Bench {
-    let directory = tempfile::tempdir().unwrap();
-    let config = Config {
-        priority: Priority::Normal,
-        ..Config::new(PathBuf::from(RUNNER), directory.path().join("artifacts"), slots)
-    };
-    Bench { pool: Pool::new(config).unwrap(), directory }
-}
-
-fn task(wasm: &[u8], args: &[&str], stdin: &[u8]) -> TaskRun {
-    TaskRun {
-        module: Hash::of(wasm),
-        source: ModuleSource::Bytes(Arc::from(wasm)),
-        owner: AccountId([1; 32]),
-        args: args.iter().map(ToString::to_string).collect(),
-        env: Vec::new(),
-        stdin: Arc::from(stdin),
-        files: Vec::new(),
-        limits: TaskLimits::default(),
-        seed: [3; 32],
-    }
-}
-
-fn guest(name: &str, args: &[&str], stdin: &[u8]) -> TaskRun {
-    task(example(name).unwrap(), args, stdin)
-}
-
-fn wat(text: &str) -> Vec<u8> {
-    wat::parse_str(text).unwrap()
-}
 
 /// Everything of a result that must be the same everywhere.
 fn verifiable(done: TaskDone) -> TaskDone {

@@ -130,9 +130,10 @@ impl<'l> Reader<'l> {
         )]
         match payload {
             Payload::TypeSection(reader) => {
-                for group in reader {
-                    for ty in group.map_err(invalid)?.into_types() {
-                        self.function_type(&ty)?;
+                for group in reader.into_iter_with_offsets() {
+                    let (at, group) = group.map_err(invalid)?;
+                    for ty in group.into_types() {
+                        self.function_type(&ty, offset(at))?;
                     }
                 }
             }
@@ -158,18 +159,20 @@ impl<'l> Reader<'l> {
                 }
             }
             Payload::TableSection(reader) => {
-                for table in reader {
-                    let entries = table.map_err(invalid)?.ty.initial;
-                    let limit = u64::from(self.limits.table_entries);
+                for table in reader.into_iter_with_offsets() {
+                    let (at, table) = table.map_err(invalid)?;
+                    let (entries, limit) = (table.ty.initial, u64::from(self.limits.table_entries));
                     if entries > limit {
-                        return Err(Refusal::too_large("table entries", limit, entries, 0));
+                        let what = "table entries";
+                        return Err(Refusal::too_large(what, limit, entries, offset(at)));
                     }
                     self.add_items(entries);
                 }
             }
             Payload::MemorySection(reader) => {
-                for memory in reader {
-                    self.memory(memory.map_err(invalid)?)?;
+                for memory in reader.into_iter_with_offsets() {
+                    let (at, memory) = memory.map_err(invalid)?;
+                    self.memory(memory, offset(at))?;
                 }
             }
             Payload::ExportSection(reader) => {
@@ -191,17 +194,17 @@ impl<'l> Reader<'l> {
             self.facts.items.saturating_add(u32::try_from(items).unwrap_or(u32::MAX));
     }
 
-    fn function_type(&mut self, ty: &SubType) -> Result<(), Refusal> {
+    fn function_type(&mut self, ty: &SubType, at: u64) -> Result<(), Refusal> {
         let CompositeInnerType::Func(ty) = &ty.composite_type.inner else {
             let text = "the module has a type that is not a function's".to_owned();
-            return Err(Refusal::new(RefusalCode::Invalid, 0, text));
+            return Err(Refusal::new(RefusalCode::Invalid, at, text));
         };
         for (what, limit, found) in [
             ("parameters of one function", self.limits.params, ty.params().len()),
             ("results of one function", self.limits.results, ty.results().len()),
         ] {
             if offset(found) > u64::from(limit) {
-                return Err(Refusal::too_large(what, limit.into(), offset(found), 0));
+                return Err(Refusal::too_large(what, limit.into(), offset(found), at));
             }
         }
         self.types.push(ty.clone());
@@ -241,15 +244,11 @@ impl<'l> Reader<'l> {
         Ok(())
     }
 
-    fn memory(&mut self, memory: wasmparser::MemoryType) -> Result<(), Refusal> {
+    fn memory(&mut self, memory: wasmparser::MemoryType, at: u64) -> Result<(), Refusal> {
         let limit = u64::from(self.limits.memory_min.0);
         if memory.initial > limit {
-            return Err(Refusal::too_large(
-                "pages of memory at its start",
-                limit,
-                memory.initial,
-                0,
-            ));
+            let what = "pages of memory at its start";
+            return Err(Refusal::too_large(what, limit, memory.initial, at));
         }
         self.has_memory = true;
         self.facts.memory_min = Pages(u32::try_from(memory.initial).unwrap_or(MEMORY_MAX));

@@ -76,7 +76,8 @@ impl Refusal {
     /// A refusal because there are more than `limit` of something.
     #[must_use]
     pub fn too_large(what: &str, limit: u64, found: u64, offset: u64) -> Self {
-        let text = format!("the module has {found} {what}, but {limit} is the limit");
+        let text =
+            format!("the module has {found} {what}, but {limit} is the limit (at byte {offset})");
         Self { code: RefusalCode::TooLarge, limit, found, offset, text }
     }
 }

@@ -103,7 +103,73 @@ fn a_refusal_for_size_names_the_limit_and_what_was_found() {
     let limits = Limits { module_bytes: 4, ..Limits::default() };
     let refusal = admit(b"\0asm\x01\x00\x00\x00", &limits).unwrap_err();
     assert_eq!((refusal.code, refusal.limit, refusal.found), (RefusalCode::TooLarge, 4, 8));
-    assert_eq!(refusal.to_string(), "the module has 8 bytes, but 4 is the limit");
+    assert_eq!(refusal.to_string(), "the module has 8 bytes, but 4 is the limit (at byte 0)");
+}
+
+/// A module that has two of everything that is counted, and a limit that it is one above.
+struct Above {
+    what: &'static str,
+    limits: Limits,
+    limit: u64,
+    found: u64,
+}
+
+/// Twice as much as the limit of one.
+fn above() -> Vec<Above> {
+    let above = |what, change: fn(&mut Limits), limit, found| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Above { what, limits, limit, found }
+    };
+    vec![
+        above("types", |limits| limits.types = 2, 2, 3),
+        above("imports", |limits| limits.imports = 1, 1, 2),
+        above("functions", |limits| limits.functions = 1, 1, 2),
+        above("globals", |limits| limits.globals = 1, 1, 2),
+        above("exports", |limits| limits.exports = 1, 1, 2),
+        above("element segments", |limits| limits.segments = 1, 1, 2),
+        above("table entries", |limits| limits.table_entries = 9, 9, 10),
+        above("pages of memory at its start", |limits| limits.memory_min = Pages(1), 1, 2),
+        above("parameters of one function", |limits| limits.params = 1, 1, 2),
+        above("results of one function", |limits| limits.results = 1, 1, 2),
+        above("locals in one function", |limits| limits.locals = 2, 2, 3),
+        above("bytes in one function", |limits| limits.body_bytes = 20, 20, 22),
+        above("nested blocks in one function", |limits| limits.nesting = 2, 2, 3),
+        above("branches in one function", |limits| limits.branch_targets = 2, 2, 3),
+    ]
+}
+
+#[test]
+fn every_limit_refuses_with_what_was_found_and_where() {
+    let wat = r#"(module
+        (type (func (param i32 i32) (result i32 i32)))
+        (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+        (import "wasi_snapshot_preview1" "fd_sync" (func (param i32) (result i32)))
+        (memory (export "memory") 2)
+        (table 10 funcref) (elem (i32.const 0) func 2) (elem (i32.const 1) func 3)
+        (global i32 (i32.const 0)) (global i32 (i32.const 0))
+        (func (export "_start") (local i32 i64 i32)
+            block br 0 block br_if 0 (i32.const 0) drop end br 0 end)
+        (func (param i32 i32) (result i32 i32) i32.const 0 i32.const 0))"#;
+    // The element section comes after the imports: 2 functions are imported, 2 are its own.
+    let wat = wat.replace("br_if 0 (i32.const 0) drop", "i32.const 0 br_if 0");
+    let bytes = wat::parse_str(&wat).unwrap();
+    admit(&bytes, &Limits::default()).unwrap();
+    for Above { what, limits, limit, found } in above() {
+        let refusal = admit(&bytes, &limits).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::TooLarge, "{what}: {refusal}");
+        assert_eq!((refusal.limit, refusal.found), (limit, found), "{what}: {refusal}");
+        assert!((8..bytes.len() as u64).contains(&refusal.offset), "{what}: {refusal}");
+        let said = format!(
+            "the module has {found} {what}, but {limit} is the limit (at byte {})",
+            refusal.offset
+        );
+        assert_eq!(refusal.text, said);
+    }
+    let data = r#"(module (memory 1) (func (export "_start")) (data "a") (data "b"))"#;
+    let bytes = wat::parse_str(data).unwrap();
+    let refusal = admit(&bytes, &Limits { segments: 1, ..Limits::default() }).unwrap_err();
+    assert_eq!((refusal.limit, refusal.found), (1, 2), "{refusal}");
 }
 
 #[test]

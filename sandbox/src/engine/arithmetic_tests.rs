@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use protocol::outcome::Outcome;
 
 use super::tests::{run_both, start};
+use crate::cases::cases;
 
 /// Instructions by the types that they take and give. Locals 0 to 3 are `i32`, then `i64`, `f32`, `f64`.
 const OPERATORS: &[(&str, &str, &str)] = &[
@@ -144,7 +145,7 @@ fn program(bits: &[u64], steps: &[Step]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn both_compilers_compute_the_same_bits(bits in prop::collection::vec(bits(), 16), steps in steps()) {

@@ -116,6 +116,7 @@ mod properties {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::cases::cases;
 
     fn modules() -> Vec<&'static [u8]> {
         ["hostile-loop", "hostile-trap", "hostile-output", "wordfreq"]
@@ -124,7 +125,7 @@ mod properties {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(1_000))]
+        #![proptest_config(cases(1_000))]
 
         #[test]
         fn whatever_is_admitted_is_still_valid_when_it_was_rewritten(

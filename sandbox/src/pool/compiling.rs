@@ -37,6 +37,12 @@ impl Compiling {
         Self { program, artifacts, refused: Refused::default(), lanes: Default::default() }
     }
 
+    /// The result that every task of this module has, if it is known not to run.
+    pub(super) fn known_refusal(&self, module: Hash) -> Option<Box<TaskDone>> {
+        let (outcome, why) = self.refused.get(module)?;
+        Some(Box::new(TaskDone::without_output(outcome, Some(why))))
+    }
+
     /// The artifact of a module.
     ///
     /// # Errors
@@ -47,9 +53,7 @@ impl Compiling {
         module: Hash,
         source: &ModuleSource,
     ) -> Result<Artifact, Box<TaskDone>> {
-        if let Some((outcome, why)) = self.refused.get(module) {
-            return Err(Box::new(TaskDone::without_output(outcome, Some(why))));
-        }
+        self.known_refusal(module).map_or(Ok(()), Err)?;
         if let Some(artifact) = self.artifacts.get(module).await {
             return Ok(artifact);
         }

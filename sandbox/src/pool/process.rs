@@ -42,6 +42,9 @@ const LAST_WORDS_BYTES_MAX: u64 = 4 * 1024;
 /// Parts up to this size are sent together with what comes before them, in bytes.
 const TOGETHER_BYTES_MAX: usize = 64 * 1024;
 
+/// What is reserved for a part before it arrives, in bytes.
+const RESERVED_BYTES_MAX: usize = 1024 * 1024;
+
 /// A runner did not do what it was told. It is not used any more.
 #[derive(Debug)]
 pub(super) struct Broken {
@@ -99,24 +102,27 @@ impl Runner {
         Ok(Self { child, stream, memory_bytes_max: 0 })
     }
 
-    /// Starts a process that runs tasks of one module, none of which needs more memory than that.
-    pub(super) async fn exec(
-        program: &Path,
-        priority: Priority,
+    /// Starts a process that is to run tasks. It waits for the module.
+    pub(super) fn exec(program: &Path, priority: Priority) -> Result<Self, Broken> {
+        Self::start(program, "exec", priority)
+    }
+
+    /// Gives the process its module, of which no task needs more memory than that.
+    pub(super) async fn load(
+        &mut self,
         artifact: &Artifact,
         memory_bytes_max: u64,
-    ) -> Result<Self, Broken> {
-        let mut runner = Self::start(program, "exec", priority)?;
-        runner.memory_bytes_max = memory_bytes_max;
+    ) -> Result<(), Broken> {
+        self.memory_bytes_max = memory_bytes_max;
         let (artifact_bytes, facts) = (length(&artifact.code), artifact.facts);
         let order = Order::Load { artifact_bytes, facts, memory_bytes_max };
-        let loaded = timeout(LOAD_TIMEOUT, runner.ask(&order, &[&artifact.code])).await;
+        let loaded = timeout(LOAD_TIMEOUT, self.ask(&order, &[&artifact.code])).await;
         match loaded.unwrap_or_else(|_| Err(Broken::resources("the module was not loaded in time")))
         {
-            Ok(Reply::Loaded { .. }) => Ok(runner),
+            Ok(Reply::Loaded { .. }) => Ok(()),
             Ok(Reply::Failed(text)) => Err(Broken::resources(text)),
             Ok(Reply::Compiled { .. } | Reply::Refused(_) | Reply::Done(_)) => Err(out_of_turn()),
-            Err(broken) => Err(Broken { detail: runner.last_words(broken.detail).await, ..broken }),
+            Err(broken) => Err(Broken { detail: self.last_words(broken.detail).await, ..broken }),
         }
     }
 
@@ -316,7 +322,9 @@ impl Runner {
     }
 
     async fn bulk(&mut self, bytes: u64) -> Result<Vec<u8>, Broken> {
-        let mut bulk = Vec::new();
+        // The process cannot make us reserve more than a little for nothing.
+        let reserved = usize::try_from(bytes).unwrap_or(usize::MAX).min(RESERVED_BYTES_MAX);
+        let mut bulk = Vec::with_capacity(reserved);
         let read = (&mut self.stream).take(bytes).read_to_end(&mut bulk).await.map_err(gone)?;
         if u64::try_from(read).ok() == Some(bytes) {
             Ok(bulk)

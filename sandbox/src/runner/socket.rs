@@ -47,7 +47,7 @@ impl Socket {
 
     /// So many bytes of bulk. The node is trusted with the number: it knows what it sends.
     pub(super) fn bulk(&mut self, bytes: u64) -> Result<Vec<u8>, Error> {
-        let mut bulk = Vec::new();
+        let mut bulk = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
         let read = (&self.stream).take(bytes).read_to_end(&mut bulk).map_err(Error::Socket)?;
         if u64::try_from(read).ok() == Some(bytes) {
             Ok(bulk)

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use anyhow::Context as _;
+use serde_json::Value;
 use tests::{items, number, text};
 
 use crate::{Mesh, arg, guest};
@@ -103,5 +105,32 @@ fn a_program_does_the_same_with_and_without_a_mesh() -> anyhow::Result<()> {
     let picture = fs::read(here.join("mandelbrot.png"))?;
     assert!(picture.starts_with(b"\x89PNG"));
     assert_eq!(picture, fs::read(there.join("mandelbrot.png"))?);
+    Ok(())
+}
+
+#[test]
+fn what_a_program_spent_is_explained_by_function_and_adds_up() -> anyhow::Result<()> {
+    let mesh = Mesh::form(&[&[]])?;
+    let node = mesh.node(1)?;
+    let args = ["--example", "primes", "--", "1000"];
+    let plain =
+        node.run(&[["exec", "-o", "json"].as_slice(), &args].concat())?.exited(0)?.json()?;
+    assert_eq!(plain.get("functions"), None);
+    let explain = ["exec", "--explain", "-o", "json"];
+    let explained = node.run(&[explain.as_slice(), &args].concat())?.exited(0)?.json()?;
+    for same in ["/stdout", "/fuel", "/memory_peak_bytes", "/outcome"] {
+        assert_eq!(explained.pointer(same), plain.pointer(same), "{same}");
+    }
+    let functions = explained.pointer("/functions").and_then(Value::as_array);
+    let functions = functions.context("no functions")?;
+    let spent: Result<Vec<_>, _> = functions.iter().map(|one| number(one, "/fuel")).collect();
+    let spent = spent?;
+    assert!(spent.is_sorted_by(|one, next| one >= next), "{spent:?}");
+    let elsewhere = number(&explained, "/fuel_elsewhere")?;
+    assert_eq!(spent.iter().sum::<u64>() + elsewhere, number(&plain, "/fuel")?);
+    // For people it is a table beside what the program says.
+    let said = node.run(&[["exec", "--explain"].as_slice(), &args].concat())?.exited(0)?;
+    assert_eq!(said.stdout, "168\n");
+    assert!(said.stderr.contains("FUEL") && said.stderr.contains("(start, and calls of the host)"));
     Ok(())
 }

@@ -207,6 +207,9 @@ pub struct ExecArgs {
     /// Where the files go that the program leaves in /out
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Say which of its functions spent the fuel. It takes longer; result and fuel are the same
+    #[arg(long)]
+    pub explain: bool,
     /// What it may use.
     #[command(flatten)]
     pub task: TaskFlags,

@@ -18,6 +18,7 @@ use sandbox::{
 use serde::Serialize;
 
 use super::{
+    explained::Explanation,
     inputs::{input_file_name, read_file, read_pipe},
     module::Module,
     out_dir::OutDir,
@@ -49,6 +50,9 @@ struct Execution {
     #[serde(skip_serializing_if = "Option::is_none")]
     stdout_base64: Option<String>,
     files: Vec<String>,
+    /// With `--explain`.
+    #[serde(flatten)]
+    explanation: Option<Explanation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
@@ -65,12 +69,20 @@ impl Kind for Execution {
 pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
     let module = Module::load(args.module.as_deref(), args.example.as_deref())?;
     let out = args.out.as_deref().map(OutDir::prepare).transpose()?;
+    let explain = args.explain;
     let task = task(&module, args)?;
     if context.dry_run() {
         return context.would(format!("run {} on this machine", module.name));
     }
-    let done = run_alone(context, task).await?;
-    tell(context, &module, done, out.as_ref())
+    let (done, explanation) = if explain {
+        let pool = pool()?;
+        let (done, spent) = until_stopped(context, Box::pin(pool.explain(task))).await?;
+        let explanation = Explanation::new(&module.bytes, &spent, done.fuel);
+        (done, Some(explanation))
+    } else {
+        (run_alone(context, task).await?, None)
+    };
+    tell(context, &module, done, explanation, out.as_ref())
 }
 
 /// Runs a task in the sandbox of this machine, until it ends or the user stops it.
@@ -80,10 +92,15 @@ pub async fn exec(context: &Context, args: ExecArgs) -> Result<Exit, CliError> {
 /// If nothing can be run here, `--timeout` was reached, or the user stopped it.
 pub async fn run_alone(context: &Context, task: TaskRun) -> Result<TaskDone, CliError> {
     let pool = pool()?;
+    until_stopped(context, Box::pin(pool.run(task))).await
+}
+
+/// Waits for a run, unless `--timeout` is reached or the user stops it.
+async fn until_stopped<T>(context: &Context, run: impl Future<Output = T>) -> Result<T, CliError> {
     let run = async {
         match context.timeout() {
-            None => Ok(pool.run(task).await),
-            Some(timeout) => tokio::time::timeout(timeout, pool.run(task)).await.map_err(|_| {
+            None => Ok(run.await),
+            Some(timeout) => tokio::time::timeout(timeout, run).await.map_err(|_| {
                 CliError::new(
                     ErrorCode::Timeout,
                     "the program was stopped: it has not ended in time",
@@ -157,6 +174,7 @@ fn tell(
     context: &Context,
     module: &Module,
     done: TaskDone,
+    explanation: Option<Explanation>,
     out: Option<&OutDir>,
 ) -> Result<Exit, CliError> {
     if context.screen.is_for_people() {
@@ -189,10 +207,13 @@ fn tell(
         human::duration(done.timings.prepared),
         human::duration(done.timings.ran)
     ));
+    if let Some(explanation) = explanation.as_ref().filter(|_| context.screen.is_for_people()) {
+        write_stderr(&explanation.table(done.fuel, true));
+    }
     let exit = Exit::of_program(done.outcome.exit_code());
     if !context.screen.is_for_people() {
         context.screen.document(
-            execution(module, done),
+            execution(module, done, explanation),
             |it| it.module.to_string(),
             |_| String::new(),
         )?;
@@ -200,7 +221,7 @@ fn tell(
     Ok(exit)
 }
 
-fn execution(module: &Module, done: TaskDone) -> Execution {
+fn execution(module: &Module, done: TaskDone, explanation: Option<Explanation>) -> Execution {
     let stdout = Content::of(done.stdout);
     Execution {
         module: module.hash,
@@ -213,6 +234,7 @@ fn execution(module: &Module, done: TaskDone) -> Execution {
         stdout: stdout.text,
         stdout_base64: stdout.base64,
         files: done.files.into_iter().map(|(path, _)| path).collect(),
+        explanation,
         detail: done.detail,
     }
 }

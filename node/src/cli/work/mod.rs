@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod exec;
+mod explained;
 pub mod follow;
 pub mod inputs;
 pub mod map;

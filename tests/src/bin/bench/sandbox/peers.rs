@@ -1,5 +1,5 @@
-//! What the sandbox is measured against: the same module in plain wasmer, the same with the canonical NaNs that come
-//! with wasmer, and the same source compiled for this machine.
+//! What the sandbox is measured against: the same module in plain wasmer, the same with the canonical NaNs and the metering
+//! that come with wasmer, and the same source compiled for this machine.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,7 +15,9 @@ use wasmer::{
     Engine, Extern, Function, FunctionEnv, FunctionEnvMut, FunctionType, Imports, Instance, Memory,
     Module, RuntimeError, Store, Type, Value,
     sys::{CompilerConfig, Cranelift, EngineBuilder},
+    wasmparser::Operator,
 };
+use wasmer_middlewares::Metering;
 
 use super::KERNELS;
 
@@ -43,6 +45,15 @@ impl Peer {
     pub(super) fn canonical() -> anyhow::Result<Self> {
         let mut config = Cranelift::default();
         CompilerConfig::canonicalize_nans(&mut config, true);
+        Self::with(config)
+    }
+
+    /// With its canonical NaNs, and with its metering, which counts instructions.
+    pub(super) fn stock() -> anyhow::Result<Self> {
+        let mut config = Cranelift::default();
+        CompilerConfig::canonicalize_nans(&mut config, true);
+        let count = Metering::new(PLENTY, |_: &Operator<'_>| 1);
+        CompilerConfig::push_middleware(&mut config, Arc::new(count));
         Self::with(config)
     }
 
