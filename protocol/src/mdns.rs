@@ -20,6 +20,8 @@ use crate::{
 
 /// Where questions and answers are sent: the IPv4 group of RFC 6762.
 pub const GROUP: [u8; 4] = [224, 0, 0, 251];
+/// The IPv6 group of RFC 6762, on one link: `ff02::fb`.
+pub const GROUP_V6: [u16; 8] = [0xff02, 0, 0, 0, 0, 0, 0, 0xfb];
 /// The UDP port of RFC 6762.
 pub const PORT: u16 = 5353;
 /// A packet, in bytes: RFC 6762, section 17.

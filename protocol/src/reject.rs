@@ -1,4 +1,6 @@
 //! What a node may refuse, by number. A rejection is an answer, not an error.
+//!
+//! Reasons of one kind begin at a multiple of ten; numbers in between that nobody has are free, and mean nothing yet.
 
 use std::fmt;
 

@@ -171,6 +171,30 @@ impl Host {
         Node::start_plain(&self.weft(weft), data_dir, flags)
     }
 
+    /// Gives it another address in the same network, as a router does that has forgotten it.
+    ///
+    /// # Errors
+    ///
+    /// If the interface cannot be changed.
+    pub fn move_to(&mut self, ip: Ipv4Addr) -> anyhow::Result<()> {
+        let here = self.inside.entrance();
+        here.ip(&["addr", "del", &format!("{}/24", self.ip), "dev", "eth0"])?;
+        self.ip = ip;
+        here.ip(&["addr", "add", &format!("{ip}/24"), "dev", "eth0"])
+    }
+
+    /// Takes its IPv4 address away and gives it a unique local IPv6 address instead.
+    ///
+    /// # Errors
+    ///
+    /// If the interface cannot be changed.
+    pub fn ipv6_alone(&self) -> anyhow::Result<()> {
+        let here = self.inside.entrance();
+        let [.., number] = self.ip.octets();
+        here.ip(&["addr", "flush", "dev", "eth0"])?;
+        here.ip(&["addr", "add", &format!("fd77::{number}/64"), "dev", "eth0", "nodad"])
+    }
+
     /// Switches its Wi-Fi on or off: its interface loses its link, its address and its routes. On again, it has the
     /// same address.
     ///

@@ -200,6 +200,15 @@ impl Node {
             .collect()
     }
 
+    /// Stops it where it is, as a machine that sleeps, or wakes it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not run.
+    pub fn suspend(&self, asleep: bool) -> anyhow::Result<()> {
+        signal(self.process.id(), if asleep { Signal::STOP } else { Signal::CONT })
+    }
+
     /// Asks it to end, with SIGTERM, and waits until it has.
     ///
     /// # Errors

@@ -278,7 +278,7 @@ async fn announce(base: &Base, url: &str, stay: Option<&Stay>) {
         mesh,
         cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         memory_free_bytes: outlook.load.memory_free_bytes,
-        shares: works.then_some((limits.slots, limits.memory_bytes)),
+        shares: works.then_some(&limits),
         listens: &addresses,
         on_lan: base.options.config.mdns,
         took: base.clock.now().saturating_since(Timestamp::ORIGIN),

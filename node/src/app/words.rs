@@ -10,6 +10,7 @@ use protocol::{ids::NodeId, wire::genesis::Joining};
 use crate::{
     api::Asking,
     cli::{human, table::printable},
+    core::limits::Limits,
     home::petname,
 };
 
@@ -41,8 +42,8 @@ pub(super) struct Welcome<'a> {
     pub(super) mesh: Belongs<'a>,
     pub(super) cores: usize,
     pub(super) memory_free_bytes: u64,
-    /// Tasks at a time and memory; nothing where no work is taken.
-    pub(super) shares: Option<(u16, u64)>,
+    /// What others may have; nothing where no work is taken.
+    pub(super) shares: Option<&'a Limits>,
     pub(super) listens: &'a [Multiaddr],
     pub(super) on_lan: bool,
     pub(super) took: Duration,
@@ -83,13 +84,8 @@ pub(super) fn welcome(welcome: &Welcome<'_>) -> String {
     let cores = human::plural(u64::try_from(welcome.cores).unwrap_or(u64::MAX), "core", "cores");
     let free = human::bytes(welcome.memory_free_bytes);
     line(&mut text, "Machine", &format!("{cores} · {free} free"));
-    if let Some((slots, bytes)) = welcome.shares {
-        let tasks = human::plural(u64::from(slots), "task", "tasks");
-        let shared = format!(
-            "up to {tasks} at a time, {}   (change: weft config set limits.slots N)",
-            human::bytes(bytes)
-        );
-        line(&mut text, "Sharing", &shared);
+    if let Some(limits) = welcome.shares {
+        line(&mut text, "Sharing", &format!("{}   (change: weft limits set)", shared(limits)));
     }
     let lan = if welcome.on_lan { "on" } else { "off" };
     let listening = format!("{}, LAN discovery {lan}", ports(welcome.listens));
@@ -107,6 +103,21 @@ pub(super) fn welcome(welcome: &Welcome<'_>) -> String {
     text.push_str(&format!("  Add another machine on this network:       {another}\n"));
     text.push_str("  Try it now, in another terminal:           weft run --example primes\n");
     text
+}
+
+/// `up to 4 cores, 4.0 GiB, when plugged in and idle`
+fn shared(limits: &Limits) -> String {
+    let conditions = [(!limits.on_battery, "plugged in"), (!limits.idle.is_zero(), "idle")];
+    let conditions: Vec<_> =
+        conditions.into_iter().filter(|(holds, _)| *holds).map(|(_, what)| what).collect();
+    let when = if conditions.is_empty() { "" } else { ", when " };
+    let hours = limits.hours.map(|hours| format!(", {hours}")).unwrap_or_default();
+    format!(
+        "up to {}, {}{when}{}{hours}",
+        human::plural(u64::from(limits.slots), "core", "cores"),
+        human::bytes(limits.memory_bytes),
+        conditions.join(" and "),
+    )
 }
 
 /// Another mesh was found, and this node asks to join it.
@@ -196,6 +207,15 @@ mod tests {
     use super::*;
 
     const NODE: NodeId = NodeId([1; 32]);
+    const SHARED: Limits = Limits {
+        slots: 4,
+        memory_bytes: 4_294_967_296,
+        on_battery: false,
+        min_battery: 50,
+        idle: Duration::from_secs(180),
+        hours: None,
+        max_cpu_others: None,
+    };
 
     fn addresses() -> Vec<Multiaddr> {
         [
@@ -215,7 +235,7 @@ mod tests {
             mesh: Belongs::Own("home", Joining::Approval),
             cores: 8,
             memory_free_bytes: 16_535_624_089,
-            shares: Some((4, 4_294_967_296)),
+            shares: Some(&SHARED),
             listens,
             on_lan: true,
             took: Duration::from_millis(1_400),

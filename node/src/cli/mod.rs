@@ -34,7 +34,7 @@ use portal_api::ErrorCode;
 use tokio::runtime::{Builder, Runtime};
 
 use self::{
-    args::{Cli, Command},
+    args::{BootstrapCommand, Cli, Command, ConfigCommand, SwarmCommand},
     commands::{
         about, config, coord, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
         receipts,
@@ -106,6 +106,10 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Completions { shell } => about::completions(context, shell),
         Command::Man { dir } => man::man(context, dir.as_deref()),
         Command::Version => about::version(context),
+        Command::Swarm(SwarmCommand::Peers) => ask(context, overview::peers(context)),
+        Command::Bootstrap(BootstrapCommand::List) => {
+            config::config(context, ConfigCommand::Get { key: "p2p.bootstrap".to_owned() })
+        }
         Command::ExitCodes => about::exit_codes(context),
     }
 }

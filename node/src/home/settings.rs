@@ -84,8 +84,8 @@ pub const KEYS: &[Key] = &[
         "p2p.mdns",
         Kind::Flag,
         "true",
-        "Whether to look for nodes on the local network, and to be found there: by multicast DNS, on private IPv4 \
-         networks only.",
+        "Whether to look for nodes on the local network, and to be found there: by multicast DNS, on \
+         networks with private IPv4 or unique local IPv6 addresses that it listens on.",
     ),
     key(
         "api.listen",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use protocol::{
     ids::MeshId,
@@ -20,6 +21,8 @@ use super::{Connection, Counts, Target, flood::key, for_a_while, half_open::sock
 const PIECE_MAX: usize = 8 * 1024;
 /// The pause between two pieces.
 const PAUSE: Duration = Duration::from_millis(2);
+/// How long it may take until a member that was admitted is spoken with.
+const ADMITTED_WITHIN: Duration = Duration::from_secs(10);
 /// How long an answer is waited for.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -163,7 +166,7 @@ pub async fn as_members(
     let members = MeshProtocol::ALL.iter().map(|protocol| protocol.name(mesh, 0));
     let protocols = members.chain(gossip).chain(open.map(str::to_owned));
     for (number, protocol) in protocols.enumerate() {
-        let connection = Connection::open(&identity(number).await?, target).await?;
+        let connection = spoken_with(&identity(number).await?, target, &protocol).await?;
         counts.connections = counts.connections.saturating_add(1);
         for attempt in 0..pieces {
             let piece = piece(&mut numbers);
@@ -174,7 +177,7 @@ pub async fn as_members(
                     let _closed = stream.close().await;
                     counts.sent = counts.sent.saturating_add(1);
                 }
-                Ok(None) => anyhow::ensure!(attempt > 0, "{protocol} is not spoken with a member"),
+                Ok(None) => {}
                 // It was cut off, or is about to be.
                 Err(_) if attempt > 0 => {
                     counts.closed = counts.closed.saturating_add(1);
@@ -185,4 +188,24 @@ pub async fn as_members(
         }
     }
     Ok(counts)
+}
+
+/// Connects as a member. A node hears of a new member a moment after it was admitted: until then it is dialled again.
+async fn spoken_with(
+    key: &SecretKey,
+    target: &Target,
+    protocol: &str,
+) -> anyhow::Result<Connection> {
+    let asking = async {
+        loop {
+            if let Ok(connection) = Connection::open(key, target).await
+                && let Ok(Some(_stream)) = connection.negotiate(protocol).await
+            {
+                return connection;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    let spoken = tokio::time::timeout(ADMITTED_WITHIN, asking).await;
+    spoken.with_context(|| format!("{protocol} is not spoken with a member"))
 }

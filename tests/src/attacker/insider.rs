@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use libp2p::metrics::Registry;
 use node::{
-    net::{self, Inbound, MeshSetup, Net, NetConfig, NetHandle, Roll},
+    net::{self, Inbound, MeshSetup, Net, NetConfig, NetHandle, PublishError, Roll},
     roles::clock::NodeClock,
 };
 use protocol::{
@@ -19,6 +19,8 @@ use super::Target;
 
 /// Adverts that wait to be looked at; more are passed over.
 const HEARD_MAX: usize = 64;
+/// The pause between two attempts to publish.
+const PAUSE: Duration = Duration::from_millis(100);
 /// How long an advert is waited for: three times as long as a node waits between two.
 const PATIENCE: Duration = Duration::from_secs(45);
 
@@ -72,9 +74,17 @@ impl Insider {
     ///
     /// # Errors
     ///
-    /// If nobody listens to this member.
+    /// If nobody listens to this member, also not in a while, or everybody has the message.
     pub async fn publish(&self, bytes: Vec<u8>) -> anyhow::Result<()> {
-        Ok(self.handle.publish_advert(bytes).await?)
+        let publishing = async {
+            loop {
+                match self.handle.publish_advert(bytes.clone()).await {
+                    Err(PublishError::NobodyListens) => tokio::time::sleep(PAUSE).await,
+                    published => return published,
+                }
+            }
+        };
+        Ok(tokio::time::timeout(PATIENCE, publishing).await.context("nobody listens")??)
     }
 
     /// Whether the target is still connected.

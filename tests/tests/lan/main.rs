@@ -4,6 +4,7 @@
 mod finding;
 mod names;
 mod separate;
+mod worse;
 
 use std::{
     io::{BufRead as _, BufReader},

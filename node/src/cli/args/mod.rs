@@ -171,6 +171,7 @@ pub enum Command {
     /// Leave the mesh and stop this node; what the mesh holds is kept
     Leave(LeaveArgs),
     /// What keeps this node from being as useful as it could be, and the way out
+    #[command(alias = "diag")]
     Doctor(DoctorArgs),
 
     /// Run a program on the mesh
@@ -230,9 +231,29 @@ pub enum Command {
     },
     /// What this program is
     Version,
+    /// What Kubo calls `peers`
+    #[command(subcommand, hide = true)]
+    Swarm(SwarmCommand),
+    /// What Kubo calls `config get p2p.bootstrap`
+    #[command(subcommand, hide = true)]
+    Bootstrap(BootstrapCommand),
     /// What the exit codes mean
     #[command(hide = true, long_about = super::exit::HELP)]
     ExitCodes,
+}
+
+/// `weft swarm`, for whoever knows Kubo.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum SwarmCommand {
+    /// Nodes that this one is connected to
+    Peers,
+}
+
+/// `weft bootstrap`, for whoever knows Kubo.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum BootstrapCommand {
+    /// Where this node joins
+    List,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::{
     super::{
         RpcError,
         handle::Call,
-        mdns::{Mdns, Received, ip4, is_near},
+        mdns::{Mdns, Received, ip, is_near},
     },
     *,
 };
@@ -105,7 +105,7 @@ impl NetTask {
             let addresses: Vec<_> = self
                 .swarm
                 .listeners()
-                .filter(|address| ip4(address) == Some(network))
+                .filter(|address| ip(address) == Some(network))
                 .map(ToString::to_string)
                 .collect();
             if !addresses.is_empty() {
@@ -134,7 +134,7 @@ impl NetTask {
     /// Where this node listens has changed, and with it perhaps the networks that it is in.
     pub(super) fn look_around(&mut self) {
         if self.nearby.enabled {
-            let addresses: Vec<_> = self.swarm.listeners().filter_map(ip4).collect();
+            let addresses: Vec<_> = self.swarm.listeners().filter_map(ip).collect();
             if self.nearby.mdns.set_addresses(addresses.into_iter()) {
                 let there = self.nearby.mdns.networks().next().is_some();
                 self.discover(discovery::Input::Network(there));

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! neighbour foreign               answers multicast DNS, is found, and speaks identify and ping of another family
+//! neighbour nonsense IP…          sends packets that mean nothing to the port of multicast DNS there
 //! neighbour dns IP NAME TEXT…     answers TXT questions for NAME on port 53
 //! ```
 //!
@@ -20,14 +21,18 @@ use libp2p::{
     Swarm, SwarmBuilder, identify, identity::Keypair, mdns, noise, ping, swarm::NetworkBehaviour,
     swarm::SwarmEvent, tcp, yamux,
 };
+use protocol::{ids::NodeId, mdns as mdns_packet, testing::Numbers};
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
         ["foreign"] => tokio::runtime::Runtime::new()?.block_on(foreign()),
+        ["nonsense", ref targets @ ..] => nonsense(targets),
         ["dns", ip, name, ref texts @ ..] => dns(ip.parse()?, name, texts),
-        _ => bail!("usage: neighbour foreign | neighbour dns IP NAME TEXT…"),
+        _ => {
+            bail!("usage: neighbour foreign | neighbour nonsense IP… | neighbour dns IP NAME TEXT…")
+        }
     }
 }
 
@@ -77,6 +82,38 @@ async fn foreign() -> anyhow::Result<()> {
             told = true;
             ready()?;
         }
+    }
+}
+
+/// Packets that break parsers, a few thousand in a second: the question and the answer of multicast DNS, changed.
+fn nonsense(targets: &[&str]) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // Nobody answers: this is the pause between two rounds.
+    socket.set_read_timeout(Some(Duration::from_millis(10)))?;
+    let targets: Vec<IpAddr> =
+        targets.iter().map(|target| target.parse()).collect::<Result<_, _>>()?;
+    let node = NodeId([7; 32]);
+    let places = ["/ip4/10.77.0.99/tcp/4301".to_owned(), "/ip4/10.77.0.99/tcp/4302".to_owned()];
+    let answer = mdns_packet::answer([b'n'; mdns_packet::LABEL_BYTES], &node, &places);
+    let packets = [mdns_packet::question(), answer];
+    let mut numbers = Numbers::default();
+    ready()?;
+    loop {
+        for target in &targets {
+            for _ in 0..20 {
+                let mut packet = numbers.pick(&packets).cloned().unwrap_or_default();
+                for _ in 0..numbers.below(4) {
+                    let at = numbers.below(packet.len());
+                    if let Some(byte) = packet.get_mut(at) {
+                        *byte = numbers.byte();
+                    }
+                }
+                packet.truncate(numbers.below(packet.len()).saturating_mul(2).max(1));
+                // A machine that is not there yet answers with an error, which is nobody's concern.
+                let _unheard = socket.send_to(&packet, (*target, mdns_packet::PORT));
+            }
+        }
+        let _pause = socket.recv(&mut [0]);
     }
 }
 
