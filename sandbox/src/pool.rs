@@ -1,7 +1,7 @@
 //! What a node sees of the sandbox: a task goes in, its result comes out.
 //!
-//! Runner processes are kept warm between tasks of the same owner and module, at most two for each slot; the one
-//! that waited longest goes first. A process never serves two owners or two modules.
+//! Runner processes are kept warm between tasks of the same owner and module, at most two for each slot, and one that has no
+//! module yet, if [`Config::spare`] says so; the one that waited longest goes first. A process never serves two owners or two modules.
 //!
 //! Nothing that a guest or a runner does is an error of the node: it is an outcome.
 
@@ -27,7 +27,12 @@ use protocol::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 
-use self::{artifacts::Artifacts, compiling::Compiling, idle::Idle, process::Runner};
+use self::{
+    artifacts::Artifacts,
+    compiling::Compiling,
+    idle::Idle,
+    process::{Broken, Runner},
+};
 pub use crate::runner::Priority;
 use crate::{
     confinement::Confinement,
@@ -56,6 +61,9 @@ pub struct Config {
     pub slots: u16,
     /// Whether guests give way to everything else on the machine.
     pub priority: Priority,
+    /// Whether a process without a module is kept ready for the next one, so that its start does not have to be waited
+    /// for. For nodes: a command that runs one task would start it for nothing.
+    pub spare: bool,
 }
 
 impl Config {
@@ -68,6 +76,7 @@ impl Config {
             artifact_bytes_max: 2 * 1024 * 1024 * 1024,
             slots,
             priority: Priority::Idle,
+            spare: false,
         }
     }
 }
@@ -155,7 +164,7 @@ impl Pool {
         Ok(Self {
             shared: Arc::new(Shared {
                 slots: Semaphore::new(slots),
-                idle: Idle::new(slots.saturating_mul(2)),
+                idle: Idle::new(slots.saturating_mul(2).saturating_add(config.spare.into())),
                 compiling: Compiling::new(config.runner.clone(), artifacts),
                 config,
             }),
@@ -185,7 +194,8 @@ impl Pool {
         let key = Key { owner: task.owner, module: task.module };
         let mut done = match runner.run(task, GRACE).await {
             Ok((done, _)) => {
-                self.shared.idle.put(key, runner, Instant::now());
+                self.shared.idle.put(Some(key), runner, Instant::now());
+                self.shared.replace_spare();
                 done
             }
             Err(broken) => {
@@ -217,10 +227,9 @@ impl Pool {
             Ok(artifact) => artifact,
             Err(done) => return (*done, Vec::new()),
         };
-        let config = &self.shared.config;
         let memory = memory_bytes(&task);
         let ran = async {
-            let mut runner = Runner::exec(&config.runner, config.priority)?;
+            let mut runner = self.shared.exec()?;
             runner.load(&artifact, memory).await?;
             runner.run(task, GRACE).await
         };
@@ -288,6 +297,22 @@ impl Pool {
 }
 
 impl Shared {
+    /// Starts a process without a module.
+    fn exec(&self) -> Result<Runner, Broken> {
+        Runner::exec(&self.config.runner, self.config.priority)
+    }
+
+    /// Starts a process for the next module, if none waits for it.
+    fn replace_spare(&self) {
+        if !self.config.spare || self.idle.has_spare() {
+            return;
+        }
+        match self.exec() {
+            Ok(runner) => self.idle.put(None, runner, Instant::now()),
+            Err(broken) => tracing::debug!(detail = %broken.detail, "no spare runner was started"),
+        }
+    }
+
     /// A warm runner, or a new one.
     async fn runner(&self, task: &TaskRun) -> Result<Runner, Box<TaskDone>> {
         let memory = memory_bytes(task);
@@ -296,8 +321,8 @@ impl Shared {
             return Ok(runner);
         }
         self.compiling.known_refusal(task.module).map_or(Ok(()), Err)?;
-        // It starts while the code is read.
-        let started = Runner::exec(&self.config.runner, self.config.priority);
+        // It has started, or it starts while the code is read.
+        let started = self.idle.take_spare().map_or_else(|| self.exec(), Ok);
         let artifact = self.compiling.artifact(task.module, &task.source).await?;
         let loaded = match started {
             Ok(mut runner) => runner.load(&artifact, memory).await.map(|()| runner),

@@ -5,7 +5,7 @@ mod pooled;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use pooled::{bench, guest, task, wat};
+use pooled::{bench, guest, spared, task, wat};
 use protocol::{
     ids::{AccountId, Hash},
     outcome::{Interruption, Outcome, Trap},
@@ -238,6 +238,23 @@ async fn code_that_one_compiler_takes_too_long_over_runs_with_the_other() {
     ));
     let done = bench(1).pool.run(task(&wasm, &[], b"")).await;
     assert_eq!(done.outcome, Outcome::Exit(0), "{:?}", done.detail);
+}
+
+#[tokio::test]
+async fn a_spare_process_serves_the_next_module_and_is_replaced() {
+    let bench = spared(1);
+    bench.pool.run(guest("primes", &["10"], b"")).await;
+    let before = bench.pool.idle_processes();
+    // One with the module, one without.
+    assert_eq!(before.len(), 2);
+    let done = bench.pool.run(guest("wordfreq", &[], b"one two")).await;
+    assert_eq!(done.outcome, Outcome::Exit(0), "{:?}", done.detail);
+    let after = bench.pool.idle_processes();
+    assert_eq!(after.len(), 3);
+    assert!(before.iter().all(|pid| after.contains(pid)), "{before:?} {after:?}");
+    // It goes as all others do.
+    bench.pool.clear();
+    assert!(bench.pool.idle_processes().is_empty());
 }
 
 #[tokio::test]

@@ -196,7 +196,10 @@ async fn wind_down(base: &Base, stay: Option<&Stay>) {
 /// Where tasks run, and how well guests are isolated there: measured, not assumed.
 async fn sandbox_pool(options: &UpOptions, slots: u16) -> Result<(Arc<Pool>, Isolation), AppError> {
     let runner = pool::find_runner().map_err(AppError::Sandbox)?;
-    let config = pool::Config::new(runner, options.home.artifacts_dir(), slots);
+    let config = pool::Config {
+        spare: true,
+        ..pool::Config::new(runner, options.home.artifacts_dir(), slots)
+    };
     let pool = Pool::new(config).map_err(AppError::Sandbox)?;
     let isolation = pool.isolation().await.unwrap_or_else(|error| {
         tracing::warn!(

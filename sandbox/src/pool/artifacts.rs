@@ -103,11 +103,16 @@ impl Shared {
 
     fn read(&self, module: Hash) -> Option<Artifact> {
         let path = self.path(module);
-        let bytes = fs::read(&path).ok()?;
+        let mut bytes = fs::read(&path).ok()?;
         let genuine = bytes
             .split_first_chunk::<MAC_BYTES>()
             .filter(|(mac, rest)| self.mac(module, rest) == **mac);
-        let artifact = genuine.and_then(|(_, rest)| parse(rest));
+        let facts = genuine.and_then(|(_, rest)| parse(rest));
+        let artifact = facts.map(|facts| {
+            // In place: the code is all but a few bytes of it.
+            bytes.drain(..MAC_BYTES.saturating_add(FACTS_BYTES));
+            Artifact { facts, code: bytes }
+        });
         match &artifact {
             Some(_) => touch(&path),
             None => {
@@ -198,12 +203,13 @@ fn facts_to_bytes(facts: &Facts) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).chain([compiler]).collect()
 }
 
-fn parse(bytes: &[u8]) -> Option<Artifact> {
-    let (facts, code) = bytes.split_at_checked(FACTS_BYTES)?;
+/// What is known about the module, before its code.
+fn parse(bytes: &[u8]) -> Option<Facts> {
+    let (facts, _) = bytes.split_at_checked(FACTS_BYTES)?;
     let (numbers, compiler) = facts.as_chunks::<4>();
     let [memory_min, memory_max, items, data_bytes] = numbers else { return None };
     let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
-    let facts = Facts {
+    Some(Facts {
         memory_min: protocol::units::Pages(number(memory_min)),
         memory_max: protocol::units::Pages(number(memory_max)),
         items: number(items),
@@ -213,8 +219,7 @@ fn parse(bytes: &[u8]) -> Option<Artifact> {
             [1] => Compiler::Singlepass,
             _ => return None,
         },
-    };
-    Some(Artifact { facts, code: code.to_vec() })
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::{Key, process::Runner};
 /// A process that waits for work.
 #[derive(Debug)]
 struct Waiting {
-    key: Key,
+    /// Whom it serves; `None` for one that has no module yet.
+    key: Option<Key>,
     runner: Runner,
     since: Instant,
 }
@@ -33,12 +34,19 @@ impl Idle {
 
     /// The one that became idle last and is still there, for that key, that may have so much memory.
     pub(super) fn take(&self, key: Key, memory_bytes: u64) -> Option<Runner> {
+        self.take_if(|waiting| waiting.key == Some(key) && waiting.runner.may_have(memory_bytes))
+    }
+
+    /// One that has no module yet.
+    pub(super) fn take_spare(&self) -> Option<Runner> {
+        self.take_if(|waiting| waiting.key.is_none())
+    }
+
+    fn take_if(&self, suits: impl Fn(&Waiting) -> bool) -> Option<Runner> {
         loop {
             let mut runner = {
                 let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-                let place = runners.iter().rposition(|waiting| {
-                    waiting.key == key && waiting.runner.may_have(memory_bytes)
-                })?;
+                let place = runners.iter().rposition(&suits)?;
                 runners.remove(place).runner
             };
             // One that died while it waited harms nobody: the next is tried.
@@ -48,8 +56,14 @@ impl Idle {
         }
     }
 
-    /// Keeps one; the one that waited longest goes if there are too many.
-    pub(super) fn put(&self, key: Key, runner: Runner, since: Instant) {
+    /// Whether one waits that has no module yet.
+    pub(super) fn has_spare(&self) -> bool {
+        let runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        runners.iter().any(|waiting| waiting.key.is_none())
+    }
+
+    /// Keeps one; the one that waited longest goes if there are too many. One without a key has no module yet.
+    pub(super) fn put(&self, key: Option<Key>, runner: Runner, since: Instant) {
         let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
         runners.push(Waiting { key, runner, since });
         let excess = runners.len().saturating_sub(self.max);

@@ -22,9 +22,19 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn bench(slots: u16) -> Bench {
+    with(slots, false)
+}
+
+/// The same with a spare process.
+pub(crate) fn spared(slots: u16) -> Bench {
+    with(slots, true)
+}
+
+fn with(slots: u16, spare: bool) -> Bench {
     let directory = tempfile::tempdir().unwrap();
     let config = Config {
         priority: Priority::Normal,
+        spare,
         ..Config::new(PathBuf::from(RUNNER), directory.path().join("artifacts"), slots)
     };
     Bench { pool: Pool::new(config).unwrap(), directory }
