@@ -5,15 +5,18 @@
 
 use protocol::{
     batch::Batch,
+    code::Nonce,
     codec::{Canonical, DecodeError, try_encode},
-    ids::{Hash, JobId, MeshId, RequestId, TaskIndex},
+    ids::{Hash, JobId, MeshId, NodeId, RequestId, TaskIndex},
     reject::RejectReason,
     sign::Signed,
     time::UnixMillis,
     wire::{
-        enroll::{EnrollRequest, NodeDecision},
+        enroll::{EnrollStatements, NodeDecision, NodeLabels},
         genesis::Genesis,
+        invite::{InviteRevoke, InviteTerms},
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
+        owner::KeyRotation,
         receipt::{ReceiptHeader, TaskReceipt},
     },
 };
@@ -26,7 +29,12 @@ pub enum Command {
     /// Founds the mesh. The first command, and only the first.
     Found(Signed<Genesis>),
     /// A node asks to join. Pending, or approved at once where the mesh admits whoever asks.
-    Enroll(EnrollRequest),
+    Enroll {
+        /// What it and its owner signed.
+        statements: Box<EnrollStatements>,
+        /// The mesh's half of the code that people compare: drawn by the leader.
+        nonce: Nonce,
+    },
     /// An operator decides about a node.
     Decide(Signed<NodeDecision>),
     /// A submitter submits a job: its budget is held.
@@ -57,6 +65,21 @@ pub enum Command {
     Expire(JobId),
     /// An owner moves credits.
     Transfer(Signed<Transfer>),
+    /// An operator labels a node.
+    Label(Signed<NodeLabels>),
+    /// An operator invites whoever holds a secret.
+    Invite(Signed<InviteTerms>),
+    /// An operator takes an invite back.
+    RevokeInvite(Signed<InviteRevoke>),
+    /// A node changes its key.
+    RotateKey {
+        /// Signed with the key that it is known by.
+        by_old: Signed<KeyRotation>,
+        /// The same, signed with the one that it will be known by.
+        by_new: Signed<KeyRotation>,
+    },
+    /// The time to change over from an old key has passed. Refused while it has not.
+    EndKey(NodeId),
 }
 
 /// A command, who asks, and when.
@@ -80,7 +103,7 @@ impl Command {
     /// The request id that follows from all of its content: for commands that others made, so that the same
     /// statement delivered again is the same request, and one with another specification or other retries beside
     /// the same signature is another. Not for a command that is refused now and may be right later, like
-    /// [`Self::Expire`].
+    /// [`Self::Expire`] and [`Self::EndKey`].
     ///
     /// # Errors
     ///

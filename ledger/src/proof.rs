@@ -16,6 +16,7 @@ use protocol::{
     wire::{
         genesis::Genesis,
         job::JobAuthorization,
+        owner::Delegation,
         receipt::{ReceiptHeader, TaskReceipt},
         view::ReceiptProof,
     },
@@ -126,17 +127,7 @@ pub fn verify_receipt(
     mesh: Option<MeshId>,
 ) -> Result<ReceiptFacts, ProofError> {
     let (id, genesis) = founded(&proof.genesis, mesh)?;
-    let authorized =
-        proof.authorization.clone().verify(&id).map_err(ProofError::Authorization).and_then(
-            |verified| {
-                let own = verified.claim().account.0 == *verified.signer();
-                if own {
-                    Ok(verified.into_claim())
-                } else {
-                    Err(ProofError::Authorization(VerifyError::Signature))
-                }
-            },
-        )?;
+    let authorized = authorized(proof, &id)?;
     let header =
         proof.header.clone().verify(&id).map_err(ProofError::Header).and_then(|verified| {
             let own = verified.claim().worker.0 == *verified.signer();
@@ -181,6 +172,22 @@ pub fn verify_receipt(
         at: entry.cluster_time,
         size,
     })
+}
+
+/// What the submitter allowed: signed with the account's key, or by a node that the account delegated to.
+fn authorized(proof: &ReceiptProof, mesh: &MeshId) -> Result<JobAuthorization, ProofError> {
+    let foreign = || ProofError::Authorization(VerifyError::Signature);
+    let verified = proof.authorization.clone().verify(mesh).map_err(ProofError::Authorization)?;
+    let account = verified.claim().account;
+    if account.0 != *verified.signer() {
+        let delegation = proof.delegation.clone().ok_or_else(foreign)?;
+        let delegation = delegation.verify(mesh).map_err(ProofError::Authorization)?;
+        let Delegation { node, owner, .. } = *delegation.claim();
+        if owner != account || owner.0 != *delegation.signer() || node.0 != *verified.signer() {
+            return Err(foreign());
+        }
+    }
+    Ok(verified.into_claim())
 }
 
 /// The mesh that a founding statement founds.

@@ -34,11 +34,13 @@ pub enum Table {
     AccountJobs,
     /// Node → its record.
     Nodes,
+    /// Invite → its record.
+    Invites,
 }
 
 impl Table {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Meta,
         Self::Accounts,
         Self::Entries,
@@ -51,6 +53,7 @@ impl Table {
         Self::History,
         Self::AccountJobs,
         Self::Nodes,
+        Self::Invites,
     ];
 
     /// The name of its column family.
@@ -69,6 +72,7 @@ impl Table {
             Self::History => "history",
             Self::AccountJobs => "account_jobs",
             Self::Nodes => "nodes",
+            Self::Invites => "invites",
         }
     }
 }

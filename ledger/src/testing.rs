@@ -4,7 +4,9 @@
 
 use protocol::{
     batch::{Batch, Commitment},
-    ids::{Hash, JobId, LeaseId, MeshId, NodeId, RequestId, TaskIndex},
+    code::Nonce,
+    ids::{Hash, InviteId, JobId, LeaseId, MeshId, NodeId, RequestId, TaskIndex},
+    invite::Secret,
     keys::SecretKey,
     limits::JOB_TTL_DEFAULT,
     outcome::Outcome,
@@ -15,9 +17,11 @@ use protocol::{
     wire::{
         VERSION,
         advert::Isolation,
-        enroll::{EnrollRequest, Enrollment, NodeDecision, OwnerConsent, Role, Verdict},
+        enroll::{EnrollStatements, Enrollment, NodeDecision, OwnerConsent, Role, Verdict},
         genesis::{Genesis, Joining},
+        invite::{InviteTerms, InviteUse},
         job::{EndPolicy, JobAuthorization, JobCancel, JobSpec, Scope, TaskLimits, Transfer},
+        owner::KeyRotation,
         receipt::{ReceiptHeader, TaskReceipt},
     },
 };
@@ -30,6 +34,17 @@ use crate::{
 
 /// When test meshes are founded.
 pub const FOUNDED: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// The number that test nodes commit to.
+pub const THEIRS: Nonce = Nonce([0x41; 32]);
+/// The number that test leaders draw.
+pub const OURS: Nonce = Nonce([0x42; 32]);
+
+/// The command of a node that asks to join.
+#[must_use]
+pub fn asking(statements: EnrollStatements) -> Command {
+    Command::Enroll { statements: Box::new(statements), nonce: OURS }
+}
 
 /// The key with this number.
 #[must_use]
@@ -91,19 +106,27 @@ impl TestMesh {
 
     /// A node of an owner asks to join, for all roles.
     #[must_use]
-    pub fn enrollment(&self, node: &SecretKey, owner: &SecretKey, name: &str) -> EnrollRequest {
+    pub fn enrollment(&self, node: &SecretKey, owner: &SecretKey, name: &str) -> EnrollStatements {
         let enrollment = Enrollment {
             node: node.node(),
             account: owner.account(),
             name: name.to_owned(),
             roles: Role::ALL.to_vec(),
             software: "test".to_owned(),
+            commitment: THEIRS.commitment(),
             at: FOUNDED,
         };
-        EnrollRequest {
+        EnrollStatements {
             enrollment: Signed::sign(&enrollment, self.id, node),
             consent: Signed::sign(&OwnerConsent { node: node.node(), at: FOUNDED }, self.id, owner),
+            invite: None,
         }
+    }
+
+    /// The command that follows from it.
+    #[must_use]
+    pub fn enroll(&self, node: &SecretKey, owner: &SecretKey, name: &str) -> Command {
+        asking(self.enrollment(node, owner, name))
     }
 
     /// The creator decides about a node, at a time after the founding, in milliseconds.
@@ -111,7 +134,55 @@ impl TestMesh {
     pub fn decision(&self, node: NodeId, verdict: Verdict, after_ms: u64) -> Signed<NodeDecision> {
         let roles = if verdict == Verdict::Approve { Role::ALL.to_vec() } else { Vec::new() };
         let at = UnixMillis(FOUNDED.0.saturating_add(after_ms));
-        Signed::sign(&NodeDecision { node, verdict, roles, at }, self.id, &self.operator)
+        let decision = NodeDecision {
+            node,
+            verdict,
+            roles,
+            delegation: None,
+            reason: None,
+            note: String::new(),
+            at,
+        };
+        Signed::sign(&decision, self.id, &self.operator)
+    }
+
+    /// The creator invites whoever holds `secret`, for an hour after the founding, as workers.
+    #[must_use]
+    pub fn invite(&self, secret: &Secret, uses: u16) -> InviteTerms {
+        InviteTerms {
+            invite: InviteId(secret.0),
+            key: secret.key().public(),
+            role: Role::Worker,
+            uses,
+            expires: UnixMillis(FOUNDED.0.saturating_add(3_600_000)),
+            hint: String::new(),
+            at: FOUNDED,
+        }
+    }
+
+    /// A node asks to join with an invite.
+    #[must_use]
+    pub fn enroll_invited(
+        &self,
+        node: &SecretKey,
+        owner: &SecretKey,
+        name: &str,
+        secret: &Secret,
+    ) -> Command {
+        let shown =
+            InviteUse { invite: InviteId(secret.0), node: node.node(), account: owner.account() };
+        let invite = Some(Signed::sign(&shown, self.id, &secret.key()));
+        asking(EnrollStatements { invite, ..self.enrollment(node, owner, name) })
+    }
+
+    /// A node changes its key.
+    #[must_use]
+    pub fn rotation(&self, old: &SecretKey, new: &SecretKey) -> Command {
+        let change = KeyRotation { old: old.node(), new: new.node(), at: FOUNDED };
+        Command::RotateKey {
+            by_old: Signed::sign(&change, self.id, old),
+            by_new: Signed::sign(&change, self.id, new),
+        }
     }
 
     /// An owner gives a job up.
@@ -328,8 +399,7 @@ impl TestLedger {
         owner: &SecretKey,
         name: &str,
     ) -> Result<Reply, ReadError> {
-        let request = self.mesh.enrollment(node, owner, name);
-        self.apply(Command::Enroll(request))?;
+        self.apply(self.mesh.enroll(node, owner, name))?;
         let decision =
             self.mesh.decision(node.node(), Verdict::Approve, self.at.0.saturating_sub(FOUNDED.0));
         Ok(self.apply(Command::Decide(decision))?.reply)

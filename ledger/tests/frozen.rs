@@ -11,14 +11,20 @@ use ledger::{
     command::Command,
     records::MemoryRecords,
     state::query,
-    testing::{TestJob, TestLedger, TestMesh, key, receipt},
+    testing::{FOUNDED, TestJob, TestLedger, TestMesh, key, receipt},
 };
 use protocol::{
     codec::encode,
-    ids::TaskIndex,
+    ids::{InviteId, TaskIndex},
+    invite::Secret,
     outcome::{Interruption, Outcome},
+    sign::Signed,
     units::Credits,
-    wire::enroll::Verdict,
+    wire::{
+        enroll::{NodeLabels, Verdict},
+        invite::InviteRevoke,
+        owner::Delegation,
+    },
 };
 
 /// At least one entry of each kind and a record of each table. Returns the commands as bytes, too.
@@ -26,6 +32,18 @@ fn history() -> (MemoryRecords, String) {
     let mut ledger = TestLedger::found(TestMesh::default()).unwrap();
     let mesh = ledger.mesh.clone();
     let (owner, node) = (key(3), key(4));
+    let secret = Secret([0x51; 16]);
+    let delegation = Delegation { node: node.node(), owner: mesh.operator.account(), at: FOUNDED };
+    let mut mine = mesh.decision(node.node(), Verdict::Approve, 15).peek().unwrap();
+    mine.delegation = Some(Signed::sign(&delegation, mesh.id, &mesh.operator));
+    let labels = NodeLabels {
+        node: node.node(),
+        add: vec!["gpu".to_owned(), "zone:attic".to_owned()],
+        remove: Vec::new(),
+        at: FOUNDED,
+    };
+    let revoke = InviteRevoke { invite: InviteId(secret.0), at: FOUNDED };
+    let by_operator = &mesh.operator;
     let done = TestJob::new(&owner, 1, 3);
     let mut cancelled = TestJob::new(&owner, 2, 1);
     cancelled.spec.args = vec!["{}".to_owned()];
@@ -36,7 +54,7 @@ fn history() -> (MemoryRecords, String) {
     ];
     let receipts = Box::new(mesh.receipts(&done, &node, &owner, items));
     let commands = [
-        Command::Enroll(mesh.enrollment(&node, &owner, "second")),
+        mesh.enroll(&node, &owner, "second"),
         Command::Decide(mesh.decision(node.node(), Verdict::Approve, 10)),
         done.submit(&mesh),
         Command::Settle { receipts, retried: vec![TaskIndex(2)] },
@@ -46,6 +64,13 @@ fn history() -> (MemoryRecords, String) {
         TestJob::new(&owner, 3, 2).submit(&mesh),
         Command::Transfer(mesh.transfer(1, &owner, &mesh.operator, Credits::from_whole(1))),
         Command::Expire(done.id()),
+        Command::Invite(Signed::sign(&mesh.invite(&secret, 2), mesh.id, by_operator)),
+        mesh.enroll_invited(&key(6), &key(5), "third", &secret),
+        Command::RevokeInvite(Signed::sign(&revoke, mesh.id, by_operator)),
+        Command::Label(Signed::sign(&labels, mesh.id, by_operator)),
+        Command::Decide(Signed::sign(&mine, mesh.id, by_operator)),
+        mesh.rotation(&key(6), &key(7)),
+        Command::EndKey(key(6).node()),
         Command::Decide(mesh.decision(node.node(), Verdict::Block, 20)),
     ];
     let mut log = String::new();
@@ -101,6 +126,6 @@ fn the_history_that_was_frozen_holds_every_kind_of_entry() {
             Entry::from_bytes(value).unwrap().tag
         })
         .collect();
-    assert_eq!(tags.into_iter().collect::<Vec<_>>(), [1, 4, 5, 6, 7, 10, 12, 15, 23]);
-    assert_eq!(facts.height, 12);
+    assert_eq!(tags.into_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 23]);
+    assert_eq!(facts.height, 19);
 }

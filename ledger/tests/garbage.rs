@@ -27,7 +27,7 @@ fn busy() -> (TestLedger, Vec<Stamped>) {
     let receipts = Box::new(mesh.receipts(&open, &node, &owner, items));
     let commands = [
         Command::Found(mesh.genesis.clone()),
-        Command::Enroll(mesh.enrollment(&key(6), &key(5), "third")),
+        mesh.enroll(&key(6), &key(5), "third"),
         Command::Decide(mesh.decision(node.node(), Verdict::Block, 50)),
         TestJob::new(&owner, 2, 2).submit(&mesh),
         Command::Settle { receipts, retried: vec![TaskIndex(0)] },

@@ -8,7 +8,7 @@ use ledger::{
         money::{FEES, ISSUANCE, ROUNDING},
         query,
     },
-    testing::{FOUNDED, TestJob, TestLedger, TestMesh, key, receipt},
+    testing::{FOUNDED, TestJob, TestLedger, TestMesh, asking, key, receipt},
 };
 use protocol::{
     ids::{Hash, JobId, MeshId, ReceiptId, RequestId, TaskIndex},
@@ -157,8 +157,8 @@ fn a_node_waits_until_an_operator_approves_it_and_its_owner_is_welcomed_once() {
     for (number, expected) in [(4, GRANT), (5, GRANT)] {
         let node = key(number);
         let request = story.ledger.mesh.enrollment(&node, &owner, "machine");
-        story.done(Command::Enroll(request.clone()));
-        story.done(Command::Enroll(request));
+        story.done(asking(request.clone()));
+        story.done(asking(request));
         let record = query::node(&story.ledger.records, &node.node()).unwrap().unwrap();
         assert_eq!(record.admission, Admission::Pending);
         let decision = story.ledger.mesh.decision(node.node(), Verdict::Approve, 5);
@@ -179,7 +179,7 @@ fn a_mesh_that_admits_whoever_asks_approves_at_once_and_stops_granting_at_its_ca
     for (number, expected) in [(10, GRANT), (20, Credits::ZERO)] {
         let (owner, node) = (key(number), key(number + 1));
         let request = story.ledger.mesh.enrollment(&node, &owner, "machine");
-        story.done(Command::Enroll(request));
+        story.done(asking(request));
         let record = query::node(&story.ledger.records, &node.node()).unwrap().unwrap();
         assert_eq!((record.admission, story.available(&owner)), (Admission::Approved, expected));
     }
@@ -189,7 +189,7 @@ fn a_mesh_that_admits_whoever_asks_approves_at_once_and_stops_granting_at_its_ca
 fn a_node_of_another_owner_cannot_be_taken() {
     let (mut story, _, node) = Story::of_two();
     let request = story.ledger.mesh.enrollment(&node, &key(9), "mine-now");
-    story.refused(Command::Enroll(request), RejectReason::NodeTaken);
+    story.refused(asking(request), RejectReason::NodeTaken);
 }
 
 #[test]
@@ -198,13 +198,13 @@ fn both_the_node_and_its_owner_must_sign() {
     let (mesh, owner, node) = (story.ledger.mesh.clone(), key(3), key(4));
     let mut request = mesh.enrollment(&node, &owner, "machine");
     request.consent = mesh.enrollment(&node, &key(5), "machine").consent;
-    story.refused(Command::Enroll(request), RejectReason::BadSignature);
+    story.refused(asking(request), RejectReason::BadSignature);
     let mut request = mesh.enrollment(&node, &owner, "machine");
     request.consent = mesh.enrollment(&key(6), &owner, "machine").consent;
-    story.refused(Command::Enroll(request), RejectReason::BadSignature);
+    story.refused(asking(request), RejectReason::BadSignature);
     let elsewhere = TestMesh { id: MeshId([9; 32]), ..mesh };
     let request = elsewhere.enrollment(&node, &owner, "machine");
-    story.refused(Command::Enroll(request), RejectReason::WrongMesh);
+    story.refused(asking(request), RejectReason::WrongMesh);
 }
 
 #[test]
@@ -238,10 +238,10 @@ fn only_an_operator_decides_and_an_old_approval_cannot_be_replayed_after_a_block
 fn a_refused_node_stays_refused_however_often_it_asks() {
     let mut story = Story::new();
     let request = story.ledger.mesh.enrollment(&key(4), &key(3), "machine");
-    story.done(Command::Enroll(request.clone()));
+    story.done(asking(request.clone()));
     let decision = story.ledger.mesh.decision(key(4).node(), Verdict::Reject, 5);
     story.done(Command::Decide(decision));
-    story.refused(Command::Enroll(request), RejectReason::Blacklisted);
+    story.refused(asking(request), RejectReason::Blacklisted);
 }
 
 #[test]
@@ -428,7 +428,7 @@ fn a_batch_is_refused_that_is_not_what_its_worker_may_claim() {
     }
     story.done(Command::Decide(mesh.decision(node.node(), Verdict::Block, 900)));
     let blocked = mesh.receipts(&job, &node, &owner, vec![ok(0)]);
-    story.refused(settle(blocked), RejectReason::NotApproved);
+    story.refused(settle(blocked), RejectReason::Blacklisted);
     assert_eq!(story.job(&job).captured, Credits::ZERO);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use protocol::{
-    ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
+    ids::{AccountId, Hash, InviteId, JobId, NodeId, ReceiptId, TaskIndex},
     wire::{enroll::Verdict, view::JobState},
 };
 
@@ -14,9 +14,9 @@ use crate::{
     reference::JobRef,
     views::{
         Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Job, JobResults, JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node,
-        OwnerLimits, Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status,
-        SubmitRequest, Task,
+        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
+        LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest,
+        Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 
@@ -50,7 +50,7 @@ pub trait Backend: Send + Sync + 'static {
     fn nodes(&self) -> impl Future<Output = Answer<Vec<Node>>> + Send;
 
     /// Decides about a node, in the name of this node's owner. Returns the node as it is then. Where the decision
-    /// carries a code, it is refused with `wrong-state` unless the code is the node's.
+    /// carries a code, it is refused with `code-mismatch` unless the code is the node's.
     fn decide_node(
         &self,
         node: NodeId,
@@ -80,6 +80,24 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Changes it, in the settings and at once.
     fn set_limits(&self, change: LimitsChange) -> impl Future<Output = Answer<OwnerLimits>> + Send;
+    /// Labels a node, in the name of this node's owner. Returns the node as it is then.
+    fn label_node(
+        &self,
+        node: NodeId,
+        change: LabelChange,
+    ) -> impl Future<Output = Answer<Node>> + Send;
+
+    /// Invites: those that can be used, and those that could until lately.
+    fn invites(&self) -> impl Future<Output = Answer<Vec<Invite>>> + Send;
+
+    /// Makes an invite, in the name of this node's owner. Returns it with its text.
+    fn invite(&self, plan: InvitePlan) -> impl Future<Output = Answer<Invite>> + Send;
+
+    /// Takes an invite back. Doing so twice changes nothing.
+    fn revoke_invite(&self, invite: InviteId) -> impl Future<Output = Answer<Invite>> + Send;
+
+    /// Replaces this node's key, from its next start on.
+    fn rotate_key(&self) -> impl Future<Output = Answer<KeyChange>> + Send;
 
     /// Jobs, newest first.
     fn jobs(&self, query: JobsQuery) -> impl Future<Output = Answer<Vec<Job>>> + Send;

@@ -3,7 +3,7 @@
 use protocol::wire::{
     advert::{Arch, Isolation, Os},
     availability::Advice,
-    enroll::Role,
+    enroll::{BlockReason, Role},
     view::{Admission, Condition, JobState, Liveness, TaskState},
 };
 use serde::{Deserialize as _, Deserializer, Serializer};
@@ -90,6 +90,15 @@ impl Named for Advice {
 
 impl Named for Role {
     const KIND: &'static str = "role";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn api_name(self) -> &'static str {
+        self.name()
+    }
+}
+
+impl Named for BlockReason {
+    const KIND: &'static str = "reason for blocking";
     const ALL: &'static [Self] = &Self::ALL;
 
     fn api_name(self) -> &'static str {
@@ -241,6 +250,7 @@ mod tests {
         assert_all_names_read_back::<Condition>();
         assert_all_names_read_back::<Advice>();
         assert_all_names_read_back::<Role>();
+        assert_all_names_read_back::<BlockReason>();
         assert_all_names_read_back::<Isolation>();
         assert_all_names_read_back::<Os>();
         assert_all_names_read_back::<Arch>();

@@ -129,7 +129,11 @@ impl NodeRef {
             }
             Self::Text(text) => text,
         };
-        let of_name: Vec<_> = nodes.iter().filter(|node| node.name == *text).collect();
+        let mut of_name: Vec<_> = nodes.iter().filter(|node| node.name == *text).collect();
+        if of_name.len() > 1 {
+            // While a key is replaced, a node is there twice: the new one is meant.
+            of_name.retain(|node| node.replaced_by.is_none());
+        }
         let of_part = || {
             let fits = |node: &&Node| {
                 let peer = node.peer.to_string();

@@ -73,6 +73,10 @@ hex_id!(
     /// A request to change the replicated state: chosen by whoever makes it, so that retries are recognised.
     RequestId, 16, "request id (32 hex digits)"
 );
+hex_id!(
+    /// An invite: random, chosen by whoever makes it.
+    InviteId, 16, "invite id (32 hex digits)"
+);
 
 impl Hash {
     /// The hash of `content`.

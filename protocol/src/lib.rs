@@ -11,8 +11,11 @@
 //! 3. Every size a stranger can choose has its maximum in [`limits`].
 
 pub mod batch;
+pub mod bech32m;
+pub mod code;
 pub mod codec;
 pub mod ids;
+pub mod invite;
 pub mod keys;
 pub mod limits;
 pub mod machine;

@@ -33,6 +33,12 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub const TAGS_MAX: usize = 32;
 /// One label, in bytes.
 pub const TAG_BYTES_MAX: usize = 64;
+/// What an operator writes beside a decision, in bytes.
+pub const NOTE_BYTES_MAX: usize = 256;
+/// Invites that one mesh keeps.
+pub const INVITES_MAX: usize = 256;
+/// Nodes that one invite lets in, at most.
+pub const INVITE_USES_MAX: u16 = 256;
 /// Nodes in one mesh.
 pub const NODES_MAX: usize = 4_096;
 /// Nodes that members are told not to let in; those that were blocked longest ago are left out.
@@ -79,6 +85,12 @@ pub const TASK_OUTPUT_BYTES_DEFAULT: u64 = 16 * 1024 * 1024;
 /// The most output that a task may ask for, in bytes.
 pub const TASK_OUTPUT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// How long an invite is good for unless its sponsor says otherwise.
+pub const INVITE_TTL_DEFAULT: Duration = Duration::from_secs(24 * 3_600);
+/// The longest that an invite may be good for.
+pub const INVITE_TTL_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long a node's old key is good beside its new one.
+pub const KEY_GRACE: Duration = Duration::from_secs(48 * 3_600);
 /// How long an unreported lease is good for.
 pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How often a worker tells the leader that it is alive.

@@ -77,6 +77,14 @@ reasons! {
     NodeTaken = 14, "node-taken";
     /// A name, label or number is not allowed.
     Invalid = 15, "validation-failed";
+    /// There is no such invite, or what was shown does not prove it.
+    InviteInvalid = 16, "invite-invalid";
+    /// The invite is used up, expired or revoked.
+    InviteOver = 17, "invite-over";
+    /// The node's key was replaced by another, and the time to change over has passed.
+    KeyReplaced = 18, "key-replaced";
+    /// The node is suspended: it stays known and gets no work.
+    Suspended = 19, "suspended";
 
     /// Not the leader; ask the one that is named.
     NotLeader = 20, "not-leader";

@@ -45,6 +45,18 @@ pub enum Domain {
     JobCancel = 10,
     /// The leader settles a batch of results.
     SettlementBatch = 11,
+    /// An owner lets a node act for them.
+    Delegation = 12,
+    /// A node changes its key.
+    KeyRotation = 13,
+    /// An operator labels a node.
+    NodeLabels = 14,
+    /// An operator invites whoever holds a secret.
+    InviteTerms = 15,
+    /// A node shows that it holds the secret of an invite.
+    InviteUse = 16,
+    /// An operator takes an invite back.
+    InviteRevoke = 17,
     /// An operator or an owner tells a node what to do.
     NodeOrder = 24,
 }

@@ -1,21 +1,21 @@
-//! Who is a member: asking to join, and what operators decide.
-//!
-//! A decision carries its time, and only a later one replaces it, so that an old approval cannot be replayed
-//! after a node was blocked.
+//! Who is let in: asking to join, and becoming a member.
 
 use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
+    code::Nonce,
     ids::AccountId,
     keys::is_sound,
     limits::NODES_MAX,
     reject::RejectReason,
     sign::Signed,
+    time::UnixMillis,
     units::Credits,
     wire::{
-        enroll::{EnrollRequest, Enrollment, NodeDecision, Role, Verdict},
+        enroll::{EnrollStatements, Enrollment, Role},
         genesis::Joining,
         is_name,
+        owner::Delegation,
         view::Admission,
     },
 };
@@ -23,7 +23,8 @@ use protocol::{
 use super::{
     Event,
     draft::{Draft, Outcome, Refusal},
-    entry::{ApproveBody, EnrollBody, RevokeBody},
+    entry::{ApproveBody, EnrollBody},
+    invites,
     money::{ISSUANCE, Movement, transfer},
     record::{AccountRecord, HistoryKind, NodeRecord, Policy},
 };
@@ -31,66 +32,151 @@ use crate::records::Records;
 
 /// Nodes that may wait at a time, so that strangers cannot fill the registry.
 const PENDING_MAX: usize = 1_024;
-/// How far ahead of cluster time the clock of an operator may be.
-const AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// How long a node that waits has to, before it may ask for something else: each time is an entry, and another code
+/// for whoever sits between two machines to try.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// A version of software, in bytes.
 const SOFTWARE_BYTES_MAX: usize = 64;
 
-/// A node asks to join. Asking again while it waits or is a member changes nothing.
+/// A node asks to join. Asking again for the same while it waits, or while it is a member, changes nothing.
 pub(super) fn enroll<R: Records + ?Sized>(
     draft: &mut Draft<'_, R>,
     policy: &Policy,
-    request: &EnrollRequest,
+    statements: &EnrollStatements,
+    nonce: &Nonce,
 ) -> Result<Outcome, Refusal> {
-    let asked = checked(policy, request)?;
+    let asked = checked(policy, statements)?;
     let roles = in_order(&asked.roles)?;
     let known: Option<NodeRecord> = draft.get(&asked.node.0)?;
-    match &known {
-        Some(known) if known.admission == Admission::Approved && known.account != asked.account => {
-            return Err(RejectReason::NodeTaken.into());
-        }
-        Some(known) if known.admission == Admission::Approved => return Ok(Outcome::Done),
-        Some(known) if known.admission == Admission::Pending => {
-            if known.account == asked.account && known.name == asked.name && known.roles == roles {
-                return Ok(Outcome::Done);
-            }
-        }
-        Some(_) => return Err(RejectReason::Blacklisted.into()),
-        None => {
-            let counts = draft.counts();
-            let full =
-                |count: u32, max: usize| usize::try_from(count).map_or(true, |count| count >= max);
-            if full(counts.nodes, NODES_MAX) || full(counts.pending, PENDING_MAX) {
-                return Err(RejectReason::Busy.into());
-            }
-            counts.nodes = counts.nodes.saturating_add(1);
-            counts.pending = counts.pending.saturating_add(1);
+    if let Some(known) = &known {
+        let invited = statements.invite.is_some();
+        if asks_nothing_new(known, &asked, &roles, invited, draft.now())? {
+            return Ok(Outcome::Done);
         }
     }
-    draft.append(&EnrollBody { request: request.clone() })?;
+    let shown = statements.invite.as_ref();
+    let invite = shown.map(|shown| invites::prove(draft, policy, shown, &asked)).transpose()?;
+    match &known {
+        None => {
+            room_for_one(draft)?;
+            waits_one_more(draft)?;
+        }
+        Some(known) if known.left => waits_one_more(draft)?,
+        Some(_) => {}
+    }
+    draft.append(&EnrollBody { statements: statements.clone(), nonce: *nonce })?;
     let record = NodeRecord {
         account: asked.account,
+        own: asked.account,
         name: asked.name.clone(),
         admission: Admission::Pending,
         roles: roles.clone(),
         since: draft.now(),
-        enrollment: Some(request.clone()),
-        decided: known.and_then(|known| known.decided),
+        enrollment: Some((statements.clone(), *nonce)),
+        decided: known.as_ref().and_then(|known| known.decided),
+        reason: None,
+        note: String::new(),
+        delegation: None,
+        labels: known.as_ref().map(|known| known.labels.clone()).unwrap_or_default(),
+        labelled: known.as_ref().and_then(|known| known.labelled),
+        replaced: None,
+        replaces: None,
+        left: false,
     };
     draft.put(asked.node.0.to_vec(), &record);
     draft.tell(Event::NodeChanged { node: asked.node });
-    if policy.joining == Joining::Automatic {
-        let approval =
-            ApproveBody { node: asked.node, roles, decision: None, grant: Credits::ZERO };
-        approve(draft, policy, record, approval)?;
+    let body = match invite {
+        Some(invite) => {
+            let roles = invite.roles(&roles);
+            let used = invite.use_up(draft, asked.node);
+            Some(ApproveBody { roles, invite: Some(used), ..by_nobody(&asked) })
+        }
+        None if policy.joining == Joining::Automatic => {
+            Some(ApproveBody { roles, ..by_nobody(&asked) })
+        }
+        None => None,
+    };
+    if let Some(body) = body {
+        approve(draft, policy, record, body, None)?;
     }
     Ok(Outcome::Done)
 }
 
+/// An approval that no person made.
+fn by_nobody(asked: &Enrollment) -> ApproveBody {
+    ApproveBody {
+        node: asked.node,
+        roles: Vec::new(),
+        decision: None,
+        invite: None,
+        grant: Credits::ZERO,
+    }
+}
+
+/// Whether a node that is known asks for what it has or waits for already.
+fn asks_nothing_new(
+    known: &NodeRecord,
+    asked: &Enrollment,
+    roles: &[Role],
+    invited: bool,
+    now: UnixMillis,
+) -> Result<bool, Refusal> {
+    if known.replaced.is_some() && !known.is_member(now) {
+        return Err(RejectReason::KeyReplaced.into());
+    }
+    if known.left {
+        return Ok(false);
+    }
+    match known.admission {
+        Admission::Blacklisted => Err(RejectReason::Blacklisted.into()),
+        Admission::Approved | Admission::Suspended | Admission::Pending
+            if known.own != asked.account =>
+        {
+            Err(RejectReason::NodeTaken.into())
+        }
+        Admission::Suspended => Err(RejectReason::Suspended.into()),
+        Admission::Approved => Ok(true),
+        Admission::Pending if invited => Ok(false),
+        Admission::Pending => {
+            let before = known.enrollment.as_ref().and_then(|(before, _)| {
+                before.enrollment.peek().ok().map(|before| before.commitment)
+            });
+            if known.name == asked.name && known.roles == roles && before == Some(asked.commitment)
+            {
+                return Ok(true);
+            }
+            if before.is_some() && now < known.since.saturating_add(ASK_AGAIN_AFTER) {
+                return Err(RejectReason::RateLimited.into());
+            }
+            Ok(false)
+        }
+    }
+}
+
+/// Counts one more node that is known.
+fn room_for_one<R: Records + ?Sized>(draft: &mut Draft<'_, R>) -> Result<(), Refusal> {
+    let nodes = draft.counts().nodes;
+    if usize::try_from(nodes).map_or(true, |nodes| nodes >= NODES_MAX) {
+        return Err(RejectReason::Busy.into());
+    }
+    draft.counts().nodes = nodes.saturating_add(1);
+    Ok(())
+}
+
+/// Counts one more node that waits.
+pub(super) fn waits_one_more<R: Records + ?Sized>(draft: &mut Draft<'_, R>) -> Result<(), Refusal> {
+    let pending = draft.counts().pending;
+    if usize::try_from(pending).map_or(true, |pending| pending >= PENDING_MAX) {
+        return Err(RejectReason::Busy.into());
+    }
+    draft.counts().pending = pending.saturating_add(1);
+    Ok(())
+}
+
 /// What is asked, where node and owner both signed it and it is within its bounds.
-fn checked(policy: &Policy, request: &EnrollRequest) -> Result<Enrollment, Refusal> {
-    let enrollment = request.enrollment.clone().verify(&policy.mesh)?;
-    let consent = request.consent.clone().verify(&policy.mesh)?;
+fn checked(policy: &Policy, statements: &EnrollStatements) -> Result<Enrollment, Refusal> {
+    let enrollment = statements.enrollment.clone().verify(&policy.mesh)?;
+    let consent = statements.consent.clone().verify(&policy.mesh)?;
     let asked = enrollment.claim();
     if asked.node.0 != *enrollment.signer()
         || asked.account.0 != *consent.signer()
@@ -107,7 +193,7 @@ fn checked(policy: &Policy, request: &EnrollRequest) -> Result<Enrollment, Refus
 }
 
 /// Roles in order, each once. There must be one.
-fn in_order(roles: &[Role]) -> Result<Vec<Role>, Refusal> {
+pub(super) fn in_order(roles: &[Role]) -> Result<Vec<Role>, Refusal> {
     let roles: BTreeSet<_> = roles.iter().copied().collect();
     if roles.is_empty() {
         Err(RejectReason::Invalid.into())
@@ -116,102 +202,93 @@ fn in_order(roles: &[Role]) -> Result<Vec<Role>, Refusal> {
     }
 }
 
-/// An operator decides about a node.
-pub(super) fn decide<R: Records + ?Sized>(
-    draft: &mut Draft<'_, R>,
-    policy: &Policy,
-    signed: &Signed<NodeDecision>,
-) -> Result<Outcome, Refusal> {
-    let verified = signed.clone().verify(&policy.mesh)?;
-    let decision = verified.claim();
-    if !policy.operators.contains(&AccountId(*verified.signer())) {
-        return Err(RejectReason::NotPermitted.into());
-    }
-    let mut record: NodeRecord = draft.get(&decision.node.0)?.ok_or(RejectReason::NotFound)?;
-    let hash = signed.hash();
-    match record.decided {
-        Some((_, last)) if last == hash => return Ok(Outcome::Done),
-        Some((at, _)) if decision.at <= at => return Err(RejectReason::OutsideValidity.into()),
-        Some(_) | None => {}
-    }
-    if decision.at > draft.now().saturating_add(AHEAD_MAX) {
-        return Err(RejectReason::OutsideValidity.into());
-    }
-    record.decided = Some((decision.at, hash));
-    match decision.verdict {
-        Verdict::Approve => {
-            let roles = in_order(&decision.roles)?;
-            if record.admission != Admission::Approved || record.roles != roles {
-                let (node, decision) = (decision.node, Some(signed.clone()));
-                approve(
-                    draft,
-                    policy,
-                    record,
-                    ApproveBody { node, roles, decision, grant: Credits::ZERO },
-                )?;
-            }
-        }
-        Verdict::Reject if record.admission != Admission::Pending => {
-            return Err(RejectReason::WrongState.into());
-        }
-        Verdict::Block if decision.node == policy.coordinator => {
-            return Err(RejectReason::NotPermitted.into());
-        }
-        Verdict::Reject | Verdict::Block => revoke(draft, decision, signed, record)?,
-    }
-    Ok(Outcome::Done)
-}
-
-/// Makes a node a member, or changes what it may do. The grant in `body` is filled in.
-fn approve<R: Records + ?Sized>(
+/// Makes a node a member, or changes what it may do and whose it is. The grant in `body` is filled in.
+pub(super) fn approve<R: Records + ?Sized>(
     draft: &mut Draft<'_, R>,
     policy: &Policy,
     mut record: NodeRecord,
     mut body: ApproveBody,
+    delegation: Option<(Signed<Delegation>, AccountId)>,
 ) -> Result<(), Refusal> {
-    let mut owner: AccountRecord = draft.get(&record.account.0)?.unwrap_or_default();
+    let was_member = record.admission == Admission::Approved;
+    let account = delegation.as_ref().map_or(record.own, |(_, owner)| *owner);
     if record.admission == Admission::Pending {
         draft.counts().pending = draft.counts().pending.saturating_sub(1);
     }
-    if record.admission != Admission::Approved {
-        body.grant = welcome_due(draft, policy, record.account)?;
-        owner.nodes = owner.nodes.saturating_add(1);
-        draft.put(record.account.0.to_vec(), &owner);
+    if !was_member {
+        body.grant = welcome_due(draft, policy, account)?;
+    }
+    if was_member && account != record.account {
+        owns_one_less(draft, record.account)?;
+    }
+    if !was_member || account != record.account {
+        owns_one_more(draft, account)?;
     }
     draft.append(&body)?;
     record.admission = Admission::Approved;
     record.roles = body.roles;
+    record.account = account;
+    record.delegation = delegation.map(|(delegation, _)| delegation);
+    record.reason = None;
     record.since = draft.now();
-    welcome(draft, record.account, body.grant)?;
+    welcome(draft, account, body.grant)?;
     draft.put(body.node.0.to_vec(), &record);
     draft.counts().roster = draft.counts().roster.saturating_add(1);
     draft.tell(Event::NodeChanged { node: body.node });
     Ok(())
 }
 
-/// Refuses a node, or ends its membership.
-fn revoke<R: Records + ?Sized>(
+/// An owner has one approved node more.
+pub(super) fn owns_one_more<R: Records + ?Sized>(
     draft: &mut Draft<'_, R>,
-    decision: &NodeDecision,
-    signed: &Signed<NodeDecision>,
-    mut record: NodeRecord,
+    account: AccountId,
 ) -> Result<(), Refusal> {
-    draft.append(&RevokeBody { decision: signed.clone() })?;
-    match record.admission {
-        Admission::Pending => draft.counts().pending = draft.counts().pending.saturating_sub(1),
-        Admission::Approved => {
-            let mut owner: AccountRecord = draft.get(&record.account.0)?.unwrap_or_default();
-            owner.nodes = owner.nodes.saturating_sub(1);
-            draft.put(record.account.0.to_vec(), &owner);
-            draft.counts().roster = draft.counts().roster.saturating_add(1);
-        }
-        Admission::Suspended | Admission::Blacklisted => {}
-    }
-    record.admission = Admission::Blacklisted;
-    record.since = draft.now();
-    draft.put(decision.node.0.to_vec(), &record);
-    draft.tell(Event::NodeChanged { node: decision.node });
+    let mut owner: AccountRecord = draft.get(&account.0)?.unwrap_or_default();
+    owner.nodes = owner.nodes.saturating_add(1);
+    draft.put(account.0.to_vec(), &owner);
     Ok(())
+}
+
+/// An owner has one approved node less.
+pub(super) fn owns_one_less<R: Records + ?Sized>(
+    draft: &mut Draft<'_, R>,
+    account: AccountId,
+) -> Result<(), Refusal> {
+    let mut owner: AccountRecord = draft.get(&account.0)?.unwrap_or_default();
+    owner.nodes = owner.nodes.saturating_sub(1);
+    draft.put(account.0.to_vec(), &owner);
+    Ok(())
+}
+
+/// The delegation by which a key signs for an account; nothing where the key is the account's own. Refused where it
+/// does not sign for it.
+pub(super) fn signs_for<R: Records + ?Sized>(
+    draft: &Draft<'_, R>,
+    signer: &[u8; 32],
+    account: &AccountId,
+) -> Result<Option<Signed<Delegation>>, Refusal> {
+    if account.0 == *signer {
+        return Ok(None);
+    }
+    let node: Option<NodeRecord> = draft.get(signer)?;
+    let now = draft.now();
+    let delegation = node
+        .filter(|node| node.account == *account && node.is_member(now))
+        .and_then(|node| node.delegation);
+    Ok(Some(delegation.ok_or(RejectReason::BadSignature)?))
+}
+
+/// Whether a key signs for an account.
+pub(super) fn acts_for<R: Records + ?Sized>(
+    draft: &Draft<'_, R>,
+    signer: &[u8; 32],
+    account: &AccountId,
+) -> Result<bool, Refusal> {
+    match signs_for(draft, signer, account) {
+        Ok(_) => Ok(true),
+        Err(Refusal::Rejected(_)) => Ok(false),
+        Err(error @ Refusal::Read(_)) => Err(error),
+    }
 }
 
 /// What an account is given with its first approved node: nothing if it was given it before, or if as many as

@@ -16,7 +16,7 @@ use protocol::{
 
 use super::{
     Applied, Event,
-    entry::{Body, Entry, Tag},
+    entry::{Body, Entry},
     invariants::check_changes,
     keys,
     query::get,
@@ -193,8 +193,7 @@ impl<'a, R: Records + ?Sized> Draft<'a, R> {
         }
         self.head.hash = leaf;
         self.head.time = self.now;
-        self.counts.used |=
-            !matches!(B::TAG, Tag::Genesis | Tag::EnrollNode | Tag::ApproveNode | Tag::RevokeNode);
+        self.counts.used |= !B::TAG.is_enrolment();
         self.put(keys::entry(seq), &entry);
         Ok(seq)
     }

@@ -5,17 +5,20 @@
 //! as they were received, and the amounts that the state machine derived from them.
 
 use protocol::{
+    code::Nonce,
     codec::Canonical,
-    ids::{JobId, NodeId, TaskIndex},
+    ids::{InviteId, JobId, NodeId, TaskIndex},
     merkle::{self, Digest},
     price::Price,
     sign::Signed,
     time::UnixMillis,
     units::Credits,
     wire::{
-        enroll::{EnrollRequest, NodeDecision, Role},
+        enroll::{EnrollStatements, NodeDecision, NodeLabels, Role},
         genesis::Genesis,
+        invite::{InviteRevoke, InviteTerms},
         job::{JobAuthorization, JobCancel, Transfer},
+        owner::{Delegation, KeyRotation},
         receipt::ReceiptHeader,
         view::JobState,
     },
@@ -35,6 +38,10 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 pub enum Tag {
     /// [`GenesisBody`]
     Genesis = 1,
+    /// [`InviteBody`]
+    Invite = 2,
+    /// [`InviteRevokeBody`]
+    InviteRevoke = 3,
     /// [`EnrollBody`]
     EnrollNode = 4,
     /// [`ApproveBody`]
@@ -43,6 +50,10 @@ pub enum Tag {
     RevokeNode = 6,
     /// [`AuthorizationBody`]
     JobAuthorization = 7,
+    /// [`LabelBody`]
+    LabelNode = 8,
+    /// [`RotateBody`]
+    RotateKey = 9,
     /// [`SettlementBody`]
     Settlement = 10,
     /// [`CloseBody`]
@@ -51,6 +62,15 @@ pub enum Tag {
     Transfer = 15,
     /// [`GiveUpBody`]
     GiveUp = 23,
+}
+
+impl Tag {
+    /// Whether a mesh with only such entries is still pristine: founded, and at most asked to be joined. Invites
+    /// count: who has handed one out expects that this mesh stays.
+    #[must_use]
+    pub const fn is_enrolment(self) -> bool {
+        matches!(self, Self::Genesis | Self::EnrollNode | Self::ApproveNode | Self::RevokeNode)
+    }
 }
 
 /// One entry.
@@ -95,7 +115,9 @@ pub struct GenesisBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnrollBody {
     /// What it and its owner signed.
-    pub request: EnrollRequest,
+    pub statements: EnrollStatements,
+    /// The mesh's half of the code that people compare.
+    pub nonce: Nonce,
 }
 
 /// A node becomes a member, or may do something else than before.
@@ -105,24 +127,70 @@ pub struct ApproveBody {
     pub node: NodeId,
     /// What it may do.
     pub roles: Vec<Role>,
-    /// Who decided; `None` where the mesh admits whoever asks.
+    /// Who decided; `None` where the mesh admits whoever asks, or an invite did.
     pub decision: Option<Signed<NodeDecision>>,
+    /// The invite that it was let in with.
+    pub invite: Option<InviteId>,
     /// What its owner was given: nothing unless this is the owner's first node.
     pub grant: Credits,
 }
 
-/// A node is refused, or is no longer a member.
+/// A node is refused or blocked, suspended, or free to ask again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokeBody {
     /// Who decided.
     pub decision: Signed<NodeDecision>,
 }
 
+/// An operator invites whoever holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteBody {
+    /// Who, and on which terms.
+    pub terms: Signed<InviteTerms>,
+}
+
+/// An operator took an invite back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteRevokeBody {
+    /// Who, and which.
+    pub revoke: Signed<InviteRevoke>,
+}
+
+/// An operator labelled a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelBody {
+    /// Who, and what.
+    pub change: Signed<NodeLabels>,
+    /// All labels of the node after it, in order, each once.
+    pub labels: Vec<String>,
+}
+
+/// A node's key was replaced, or the time to change over has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RotateBody {
+    /// From now on the node is known by the new key too.
+    Replaced {
+        /// Signed with the old key.
+        by_old: Box<Signed<KeyRotation>>,
+        /// The same, signed with the new one.
+        by_new: Box<Signed<KeyRotation>>,
+        /// When the old key ends, in cluster time.
+        until: UnixMillis,
+    },
+    /// The old key has ended.
+    Ended {
+        /// The node as it was known.
+        old: NodeId,
+    },
+}
+
 /// A job is submitted: its budget moves to its escrow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthorizationBody {
-    /// What the submitter signed.
+    /// What the submitter, or a node that acts for them, signed.
     pub authorization: Signed<JobAuthorization>,
+    /// Where a node signed that acts for the submitter: what allows it to.
+    pub delegation: Option<Signed<Delegation>>,
     /// The price that will be paid: the mesh's, or nothing on one's own machines.
     pub price: Price,
     /// What is held.
@@ -198,6 +266,10 @@ bodies! {
     EnrollBody: EnrollNode, at most 4 * 1024;
     ApproveBody: ApproveNode, at most 2 * 1024;
     RevokeBody: RevokeNode, at most 2 * 1024;
+    InviteBody: Invite, at most 1024;
+    InviteRevokeBody: InviteRevoke, at most 512;
+    LabelBody: LabelNode, at most 10 * 1024;
+    RotateBody: RotateKey, at most 1024;
     AuthorizationBody: JobAuthorization, at most 2 * 1024;
     SettlementBody: Settlement, at most 8 * 1024;
     GiveUpBody: GiveUp, at most 4 * 1024;

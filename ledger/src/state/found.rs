@@ -63,12 +63,21 @@ pub(super) fn found<R: Records + ?Sized>(
     draft.put(creator.0.to_vec(), &AccountRecord { nodes: 1, ..AccountRecord::default() });
     let node = NodeRecord {
         account: creator,
+        own: creator,
         name: genesis.coordinator_name.clone(),
         admission: Admission::Approved,
         roles: Role::ALL.to_vec(),
         since: draft.now(),
         enrollment: None,
         decided: None,
+        reason: None,
+        note: String::new(),
+        delegation: None,
+        labels: Vec::new(),
+        labelled: None,
+        replaced: None,
+        replaces: None,
+        left: false,
     };
     draft.put(genesis.coordinator.0.to_vec(), &node);
     let counts = draft.counts();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::{
     codec::try_encode,
-    ids::{AccountId, Hash, JobId},
+    ids::{Hash, JobId},
     limits::{JOB_TTL_MAX, OPEN_JOBS_MAX},
     price::Price,
     reject::RejectReason,
@@ -18,6 +18,7 @@ use protocol::{
 
 use super::{
     Event,
+    admission::{acts_for, signs_for},
     draft::{Draft, Outcome, Refusal},
     entry::{AuthorizationBody, CloseBody},
     keys,
@@ -87,9 +88,7 @@ pub(super) fn submit<R: Records + ?Sized>(
 ) -> Result<Outcome, Refusal> {
     let verified = signed.clone().verify(&policy.mesh)?;
     let authorized = verified.claim();
-    if authorized.account.0 != *verified.signer() {
-        return Err(RejectReason::BadSignature.into());
-    }
+    let delegation = signs_for(draft, verified.signer(), &authorized.account)?;
     // Before the id is used up: whoever passes the statement on could have changed what lies beside it.
     let encoded = try_encode(spec).map_err(|_| RejectReason::TooLarge)?;
     if Hash::of(&encoded) != authorized.spec {
@@ -101,7 +100,12 @@ pub(super) fn submit<R: Records + ?Sized>(
     }
     let price = check_terms(draft, policy, authorized, spec)?;
     let hold = authorized.budget;
-    let entry = draft.append(&AuthorizationBody { authorization: signed.clone(), price, hold })?;
+    let entry = draft.append(&AuthorizationBody {
+        authorization: signed.clone(),
+        delegation: delegation.clone(),
+        price,
+        hold,
+    })?;
     let (job, account) = (authorized.job, authorized.account);
     let kind = HistoryKind::Hold;
     transfer(
@@ -110,8 +114,14 @@ pub(super) fn submit<R: Records + ?Sized>(
     )?;
     adjust_held(draft, account, Held::More(hold))?;
     let submitted = draft.now();
-    let terms =
-        JobTerms { authorization: signed.clone(), spec: spec.clone(), price, submitted, entry };
+    let terms = JobTerms {
+        authorization: signed.clone(),
+        delegation,
+        spec: spec.clone(),
+        price,
+        submitted,
+        entry,
+    };
     draft.put(keys::terms(&job), &terms);
     draft.put(keys::progress(&job), &JobProgress::new(hold));
     draft.mark(Table::OpenJobs, job.0.to_vec());
@@ -174,7 +184,7 @@ pub(super) fn cancel<R: Records + ?Sized>(
 ) -> Result<Outcome, Refusal> {
     let verified = signed.clone().verify(&policy.mesh)?;
     let job = Job::load(draft, verified.claim().job)?;
-    if job.authorized.account != AccountId(*verified.signer()) {
+    if !acts_for(draft, verified.signer(), &job.authorized.account)? {
         return Err(RejectReason::NotPermitted.into());
     }
     match job.progress.state {

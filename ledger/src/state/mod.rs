@@ -9,16 +9,20 @@
 //! Those of the [crate], checked by [`check_invariants`].
 
 mod admission;
+mod decisions;
 mod draft;
 pub mod entry;
 mod found;
 mod invariants;
+mod invites;
 mod jobs;
 pub(crate) mod keys;
+mod labels;
 pub mod money;
 mod pay;
 pub mod query;
 pub mod record;
+mod rotation;
 mod settle;
 
 use std::time::Duration;
@@ -135,8 +139,15 @@ fn decide<R: Records + ?Sized>(
     }
     match &command.command {
         Command::Found(genesis) => found::found(draft, &command.mesh, genesis),
-        Command::Enroll(request) => admission::enroll(draft, &policy, request),
-        Command::Decide(decision) => admission::decide(draft, &policy, decision),
+        Command::Enroll { statements, nonce } => {
+            admission::enroll(draft, &policy, statements, nonce)
+        }
+        Command::Decide(decision) => decisions::decide(draft, &policy, decision),
+        Command::Label(change) => labels::label(draft, &policy, change),
+        Command::Invite(terms) => invites::create(draft, &policy, terms),
+        Command::RevokeInvite(revoke) => invites::revoke(draft, &policy, revoke),
+        Command::RotateKey { by_old, by_new } => rotation::rotate(draft, &policy, by_old, by_new),
+        Command::EndKey(old) => rotation::end(draft, old),
         Command::Submit { authorization, spec } => {
             jobs::submit(draft, &policy, authorization, spec)
         }

@@ -75,8 +75,8 @@ fn check_header<R: Records + ?Sized>(
         return Err(RejectReason::TaskEnded.into());
     }
     let worker: NodeRecord = draft.get(&header.worker.0)?.ok_or(RejectReason::NotEnrolled)?;
-    if !worker.may(Role::Worker) {
-        return Err(RejectReason::NotApproved.into());
+    if !worker.may(Role::Worker, draft.now()) {
+        return Err(worker.outside(draft.now()).unwrap_or(RejectReason::NotApproved).into());
     }
     let foreign = job.terms.spec.scope == Scope::Mine && header.payee != job.authorized.account;
     if header.payee != worker.account || foreign {

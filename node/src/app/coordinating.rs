@@ -67,6 +67,12 @@ impl Coordinating {
         let replica = match self.open(start).await {
             // It was being made when the node ended: it waits for its place again.
             Err(AppError::Ledger(OpenError::Empty { .. })) => return Ok(()),
+            // It is that of the key before: the vote was that key's. The others have what is in it.
+            Err(AppError::Ledger(OpenError::OtherNode { .. }))
+                if !founds && options.home.old_key_file().exists() =>
+            {
+                return membership::forget_ledger(options, mesh);
+            }
             opened => opened?,
         };
         if founds {
@@ -211,6 +217,9 @@ async fn approve_all(context: Context, coordinator: Coordinator, leader: Leader)
                 node: node.node,
                 verdict: Verdict::Approve,
                 roles: node.roles,
+                delegation: None,
+                reason: None,
+                note: String::new(),
                 at: NodeClock::wall(),
             };
             let signed = Signed::sign(&decision, context.mesh, &context.keys.owner);

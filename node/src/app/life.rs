@@ -114,6 +114,7 @@ impl Life {
                 self.stay_where_it_was().await?;
                 return Ok(false);
             }
+            stay.depart().await;
         }
         self.forget_members().await;
         moving::move_to(&self.base.options, from, &membership)?;
@@ -146,6 +147,7 @@ impl Life {
         self.standing.send_replace(Standing::Starting);
         let mesh = stay.mesh();
         stay.drain(self.base.options.config.shutdown_grace).await;
+        stay.depart().await;
         stay.end().await;
         drop(stay);
         self.forget_members().await;

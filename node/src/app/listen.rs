@@ -34,7 +34,7 @@ pub(super) fn listen(
     clock: NodeClock,
     registry: &mut Registry,
 ) -> Result<Net, AppError> {
-    let seed = super::random().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    let seed = u64::from_le_bytes(super::random());
     let addresses = parse_all(&options.config.listen)?;
     let bans = bans::load(&options.home.bans_file(), now(clock)).unwrap_or_else(|error| {
         tracing::warn!(error = %super::chain(&error), "bans of an earlier run cannot be read");

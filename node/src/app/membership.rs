@@ -1,7 +1,9 @@
 //! Which mesh this node is in: kept in `mesh/<id>/membership`.
 
 use std::{
-    fs, io,
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -73,8 +75,18 @@ pub(super) fn save(
     fs::create_dir_all(&dir).map_err(failed(&dir))?;
     let path = file(options, mesh);
     let temporary = path.with_extension("new");
-    fs::write(&temporary, encode(membership)).map_err(failed(&temporary))?;
+    write_secret(&temporary, &encode(membership)).map_err(failed(&temporary))?;
     fs::rename(&temporary, &path).map_err(failed(&path))
+}
+
+/// For the owner's eyes only: what an owner delegates to this node is in it.
+fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
 }
 
 /// Founds a mesh of one's own. Nothing is kept yet.
@@ -97,7 +109,11 @@ pub(super) fn found(options: &UpOptions) -> (MeshId, Membership) {
     let genesis = Signed::sign(&genesis, Genesis::MESH, &options.keys.owner);
     let mesh = Genesis::mesh_id(&genesis);
     let coordinators = vec![NodeAddress { node, addresses: Vec::new() }];
-    (mesh, Membership { genesis, epoch: 0, coordinators, members: vec![node] })
+    let account = options.keys.owner.account();
+    let members = vec![node];
+    let membership =
+        Membership { genesis, epoch: 0, coordinators, members, account, delegation: None };
+    (mesh, membership)
 }
 
 /// Whether this node has begun to found the mesh, and has not finished.
@@ -117,6 +133,21 @@ pub(super) fn begin_founding(options: &UpOptions, mesh: &MeshId) -> Result<(), A
 pub(super) fn end_founding(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
     let path = options.home.mesh_dir(mesh).join(FOUNDING);
     fs::remove_file(&path).map_err(failed(&path))
+}
+
+/// Removes this node's copy of the ledger, and its name with it: it will be another copy.
+pub(super) fn forget_ledger(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
+    let dir = options.home.mesh_dir(mesh);
+    for (path, is_dir) in [(dir.join("incarnation"), false), (dir.join("db"), true)] {
+        let removed = if is_dir { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed(&path)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sixteen bytes that name this copy of the ledger: a copy that was lost never comes back under the same name.

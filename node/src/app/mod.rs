@@ -18,22 +18,22 @@ mod stay;
 mod up;
 mod words;
 
-pub use enroll::Patience;
+pub use enroll::{Errand, Patience};
 pub use error::{AppError, chain};
 pub use life::{Mine, Order};
 pub use seek::Join;
 pub use up::up;
 pub(crate) use words::asks as asks_to_join;
 
-/// Sixteen bytes from the operating system: ids, seeds, nonces.
+/// Bytes from the operating system: ids, seeds, nonces.
 ///
 /// # Panics
 ///
 /// If the operating system has no randomness: nothing that needs it could go on.
 #[must_use]
 #[expect(clippy::expect_used, reason = "a machine without randomness runs no node")]
-pub fn random() -> [u8; 16] {
-    let mut bytes = [0; 16];
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
     bytes
 }

@@ -136,7 +136,16 @@ mod tests {
         let home = Home::create(dir).unwrap();
         let (lock, (keys, keys_are_new)) = (home.lock().unwrap(), home.keys_or_new().unwrap());
         let config = Config::try_from(&Settings::default()).unwrap();
-        UpOptions { home, lock, keys, keys_are_new, ends_if_refused: false, watched: false, config }
+        UpOptions {
+            home,
+            lock,
+            keys,
+            keys_are_new,
+            ends_if_refused: false,
+            watched: false,
+            config,
+            invite: None,
+        }
     }
 
     /// A node in a mesh of its own, and a mesh that has admitted it.

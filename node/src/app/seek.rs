@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::{FutureExt as _, future::BoxFuture};
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, multiaddr::Protocol};
 use protocol::{
     ids::{MeshId, NodeId},
     machine::Machine as _,
@@ -15,14 +15,14 @@ use protocol::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    enroll::{self, Asked, Patience, Progress, Statement},
+    enroll::{self, Asked, Errand, Progress, Statement},
     life::{Mine as Leaving, Order},
     start::Base,
     words,
 };
 use crate::{
     api::{Asking, Standing},
-    core::meeting::{self, Facts, Mine, Seeker},
+    core::meeting::{self, Facts, Mine, Seeker, Wanted},
 };
 
 /// Nodes that were met and wait to be looked at; more are met again later.
@@ -43,12 +43,10 @@ pub(super) struct Met {
 /// Somebody wants this node to join the mesh of the node at an address.
 #[derive(Debug)]
 pub struct Join {
-    /// Where to ask.
-    pub addresses: Vec<Multiaddr>,
+    /// Whom to ask, and for how long.
+    pub errand: Errand,
     /// Whether this node's own mesh may be left for it.
     pub mine: Leaving,
-    /// How long to go on asking.
-    pub patience: Patience,
     /// How the first attempt went: whom it reached, or why nobody.
     pub reached: Option<oneshot::Sender<Result<Asking, String>>>,
 }
@@ -92,7 +90,7 @@ impl Seek {
         let mut looking = Looking {
             core: Seeker::new(Mine::Nobody),
             places: BTreeMap::new(),
-            statement: Statement::default(),
+            statement: Statement::with(self.base.options.invite.clone()),
             asked: None,
             quest: None,
             seeking: false,
@@ -105,7 +103,10 @@ impl Seek {
             let Looking { asked, quest, .. } = &mut looking;
             tokio::select! {
                 Some(met) = self.met.recv() => self.on_met(&mut looking, met),
-                Some(join) = self.joins.recv() => looking.quest = Some(self.begin(join)),
+                Some(join) = self.joins.recv() => {
+                    let quest = self.begin(&looking, join);
+                    looking.quest = Some(quest);
+                }
                 answer = pending(asked) => {
                     looking.asked = None;
                     self.on_answer(&mut looking, answer).await;
@@ -123,7 +124,9 @@ impl Seek {
 
     /// Where this node belongs may have changed.
     async fn look_at_mine(&self, looking: &mut Looking) {
-        let named = self.base.options.config.join.clone();
+        let options = &self.base.options;
+        let invited = options.invite.as_ref().map(|invite| Wanted::Mesh(invite.mesh));
+        let named = invited.or_else(|| options.config.join.clone().map(Wanted::Name));
         let member = match &*self.standing.borrow() {
             Standing::Member(member) => Some(member.hello()),
             Standing::Starting | Standing::Waiting | Standing::Refused(_) => None,
@@ -168,13 +171,14 @@ impl Seek {
         for meeting::Output::Ask(node, mesh) in outputs {
             let request = looking.statement.to(mesh, &self.base.options);
             let net = self.base.net.clone();
+            let options = self.base.options.clone();
             let ask = async move {
                 let asked = async {
                     let hello = enroll::hello(&net, node).await?;
                     if hello.mesh != mesh {
                         return Ok((hello, Asked::Elsewhere(Vec::new())));
                     }
-                    let asked = enroll::ask(&net, node, mesh, request).await?;
+                    let asked = enroll::ask(&options, &net, node, mesh, request).await?;
                     Ok((hello, asked))
                 };
                 (node, asked.await)
@@ -195,10 +199,13 @@ impl Seek {
         // First what it is now: perhaps it is not to be asked any more.
         self.step(looking, meeting::Input::Met(node, hello.clone()));
         let place = looking.places.get(&node).cloned().unwrap_or_else(Multiaddr::empty);
-        let asking = enroll::asking(&hello, node, &place, &asked);
+        let after = looking.statement.heard(hello.mesh, &asked);
+        let code = looking.statement.code(hello.mesh);
+        let asking = enroll::asking(&hello, node, &place, &asked, code);
+        let asking = Asking { on_lan: true, ..asking };
         let wanted = looking.core.best().is_some_and(|(best, _)| best.mesh == hello.mesh);
         let input = match asked {
-            Asked::Wait(after) => meeting::Input::Wait(node, after),
+            Asked::Wait(wait, _) => meeting::Input::Wait(node, after.unwrap_or(wait)),
             Asked::Refused(_) => meeting::Input::Refused(node),
             Asked::Elsewhere(addresses) => {
                 self.visit(addresses);
@@ -253,8 +260,15 @@ impl Seek {
     }
 
     /// Does what a person asked for.
-    fn begin(&self, join: Join) -> BoxFuture<'static, Found> {
-        let Join { addresses, mine, patience, mut reached } = join;
+    fn begin(&self, looking: &Looking, join: Join) -> BoxFuture<'static, Found> {
+        let Join { mut errand, mine, mut reached } = join;
+        if let Some(invite) = &errand.invite {
+            // Where the mesh was met on the local network it may be reached although it has moved meanwhile.
+            let met = looking.core.nodes(&invite.mesh);
+            let places = met.iter().filter_map(|node| Some((node, looking.places.get(node)?)));
+            let places = places.filter_map(|(node, place)| named(place, node));
+            errand.addresses.extend(places.take(protocol::limits::ADDRESSES_MAX));
+        }
         let (base, standing, asking) =
             (self.base.clone(), self.standing.clone(), self.asking.clone());
         async move {
@@ -269,7 +283,7 @@ impl Seek {
                     });
                 }
             };
-            let joined = enroll::join(&base.options, &base.net, addresses, patience, progress);
+            let joined = enroll::join(&base.options, &base.net, errand, progress);
             joined.await.map(|(mesh, membership)| (mesh, membership, mine))
         }
         .boxed()
@@ -319,17 +333,23 @@ fn show(
     asking: &watch::Sender<Option<Asking>>,
     now: Asking,
 ) {
-    let same = |before: &Asking| before.mesh == now.mesh && before.refused == now.refused;
+    let same = |before: &Asking| {
+        before.mesh == now.mesh && before.refused == now.refused && before.code == now.code
+    };
     if asking.borrow().as_ref().is_some_and(same) {
         return;
     }
+    // People are told once there is a code to compare; it follows the first answer within a moment.
+    let tells = now.code.is_some() || now.refused.is_some();
     match &now.refused {
         Some(reason) => {
             tracing::warn!(mesh = now.mesh_name, reason, "this node was refused");
             base.terminal().say(&words::refused(&now, reason));
         }
+        None if !tells => {}
         None => {
-            tracing::info!(mesh = now.mesh_name, "asks to join, and waits to be approved");
+            let code = now.code.map(|code| code.to_string()).unwrap_or_default();
+            tracing::info!(mesh = now.mesh_name, code, "asks to join, and waits to be approved");
             base.terminal().say(&words::found(&now, &base.options.name()));
         }
     }
@@ -342,6 +362,14 @@ fn show(
         Standing::Starting | Standing::Member(_) => false,
     });
     asking.send_replace(Some(now));
+}
+
+/// An address with the node that is expected there.
+fn named(place: &Multiaddr, node: &NodeId) -> Option<Multiaddr> {
+    match place.iter().last() {
+        Some(Protocol::P2p(_)) => Some(place.clone()),
+        _ => place.clone().with_p2p(protocol::net::to_peer_id(node)).ok(),
+    }
 }
 
 /// Waits for a future that may not be there.

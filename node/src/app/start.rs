@@ -6,7 +6,7 @@ use protocol::{
     ids::MeshId,
     wire::{
         advert::Isolation,
-        enroll::{Membership, MeshHello, NodeAddress, Role},
+        enroll::{EnrollResponse, Membership, MeshHello, NodeAddress, Role},
         genesis::Genesis,
         heartbeat::Roster,
     },
@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     AppError, adverts,
     coordinating::Coordinating,
+    enroll::Request,
     membership, notices,
     stay::{self, Stay},
     words::Terminal,
@@ -32,6 +33,7 @@ use crate::{
         Context,
         clock::NodeClock,
         leader::Leader,
+        owner::Owner,
         submitter::Submitter,
         worker::{self, Outbox, Worker},
     },
@@ -70,11 +72,16 @@ impl Base {
     }
 
     fn context(&self, mesh: MeshId, membership: &Membership) -> Context {
+        let keys = Arc::new(self.options.keys.clone());
+        let owner = Owner::new(mesh, keys.clone());
+        // It was checked before it was kept.
+        owner.learn(membership.account, membership.delegation.as_ref(), true);
         Context {
             mesh,
+            owner,
             genesis: Arc::new(membership.genesis.clone()),
             epoch: membership.epoch,
-            keys: Arc::new(self.options.keys.clone()),
+            keys,
             blobs: self.blobs.clone(),
             net: self.net.clone(),
             clock: self.clock,
@@ -100,7 +107,12 @@ impl Base {
         let worker = Worker::unstarted(slots);
         let known = membership.coordinators.iter().map(|other| other.node).collect();
         let leader = Leader::new(self.net.clone(), self.clock, known);
-        let remembered = Remembered::new(self.clone(), mesh, membership.clone(), leader.clone());
+        let remembered = Remembered::new(
+            (self.clone(), context.owner.clone()),
+            mesh,
+            membership.clone(),
+            leader.clone(),
+        );
         let (failed, failures) = mpsc::channel(1);
         let coordinating = Coordinating {
             base: self.clone(),
@@ -204,6 +216,7 @@ impl Base {
 #[derive(Debug, Clone)]
 pub(super) struct Remembered {
     base: Base,
+    owner: Owner,
     mesh: MeshId,
     /// What is known, and the version of the member list in it.
     known: Arc<Mutex<(u64, Membership)>>,
@@ -211,17 +224,29 @@ pub(super) struct Remembered {
 }
 
 impl Remembered {
-    fn new(base: Base, mesh: MeshId, membership: Membership, leader: Leader) -> Self {
-        Self { base, mesh, known: Arc::new(Mutex::new((0, membership))), leader }
+    fn new(
+        (base, owner): (Base, Owner),
+        mesh: MeshId,
+        membership: Membership,
+        leader: Leader,
+    ) -> Self {
+        Self { base, owner, mesh, known: Arc::new(Mutex::new((0, membership))), leader }
     }
 
     /// Takes over what a leader or this node's own records say, unless that is older than what is known: a ledger that has
     /// just been given a place is empty.
     pub(super) async fn heed(&self, roster: &Roster) {
+        if self.take_over(roster).await {
+            self.ask_whose(roster).await;
+        }
+    }
+
+    /// Takes it over; says whether it is of now.
+    async fn take_over(&self, roster: &Roster) -> bool {
         let mut known = self.known.lock().await;
         let (version, membership) = &mut *known;
         if roster.members.is_empty() || roster.version < *version {
-            return;
+            return false;
         }
         *version = roster.version;
         self.base.net.set_roll(roll(roster)).await;
@@ -232,7 +257,7 @@ impl Remembered {
             heeded.coordinators.clone_from(&roster.coordinators);
         }
         if heeded == *membership {
-            return;
+            return true;
         }
         *membership = heeded;
         if let Err(error) = membership::save(&self.base.options, &self.mesh, membership) {
@@ -240,6 +265,37 @@ impl Remembered {
         }
         drop(known);
         self.reach(&roster.coordinators).await;
+        true
+    }
+
+    /// Finds out whose this node is: that changes with an approval, as the member list does.
+    async fn ask_whose(&self, roster: &Roster) {
+        let here = self.base.net.local();
+        let said = match self.leader.here() {
+            Some(records) => records.whose(&here),
+            None => {
+                let leads = *self.leader.watch().borrow();
+                let first = roster.coordinators.first().map(|coordinator| coordinator.node);
+                let Some(leader) = leads.or(first) else { return };
+                let request = Request::sign(&self.base.options, self.mesh, None).message();
+                match self.base.net.enroll(leader, request).await {
+                    Ok(EnrollResponse::Admitted(now)) => Some((now.account, now.delegation)),
+                    Ok(_) | Err(_) => None,
+                }
+            }
+        };
+        let Some((account, delegation)) = said else { return };
+        let mut known = self.known.lock().await;
+        let (_, membership) = &mut *known;
+        let trusted = account == membership.account;
+        let believed = self.owner.learn(account, delegation.as_ref(), trusted);
+        if !believed || (trusted && membership.delegation == delegation) {
+            return;
+        }
+        (membership.account, membership.delegation) = (account, delegation);
+        if let Err(error) = membership::save(&self.base.options, &self.mesh, membership) {
+            tracing::warn!(error = %super::chain(&error), "whose this node is cannot be kept");
+        }
     }
 
     /// Keeps connections up to these, and to whom this node knew before.

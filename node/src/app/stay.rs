@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use protocol::{ids::MeshId, wire::enroll::MeshHello};
+use protocol::{
+    ids::MeshId,
+    sign::Signed,
+    wire::{
+        client::ClientRequest,
+        enroll::{MeshHello, NodeDecision, Verdict},
+    },
+};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -10,10 +17,16 @@ use super::{
     AppError,
     up::{END_WITHIN, signalled},
 };
-use crate::{api::Member, roles::coordinator::Coordinator};
+use crate::{
+    api::Member,
+    roles::{clock::NodeClock, coordinator::Coordinator},
+};
 
 /// How long the leader may take to hear of what is handed back at the end.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long the leader may take to hear that this node leaves.
+const DEPART_WITHIN: Duration = Duration::from_secs(5);
 
 /// A node's time in one mesh.
 pub(super) struct Stay {
@@ -55,6 +68,41 @@ impl Stay {
         }
         // What is left is nobody's fault: others take it over at once, and it does not count as tried.
         let _heard = tokio::time::timeout(GIVE_BACK_WITHIN, worker.give_back()).await;
+    }
+
+    /// Says in the mesh that this node leaves it, so that it is not kept as one that may come back any time. A mesh that
+    /// this node has founded keeps it as long as it lives; one that does not answer is left all the same.
+    pub(super) async fn depart(&self) {
+        let context = &self.member.context;
+        let founder = context.genesis.peek().map(|genesis| genesis.coordinator);
+        if founder == Ok(context.net.local()) {
+            return;
+        }
+        let leave = NodeDecision {
+            node: context.net.local(),
+            verdict: Verdict::Leave,
+            roles: Vec::new(),
+            delegation: None,
+            reason: None,
+            note: String::new(),
+            at: NodeClock::wall(),
+        };
+        let leave = Signed::sign(&leave, context.mesh, &context.keys.node);
+        let told = self.member.submitter.change(ClientRequest::Decide(leave));
+        match tokio::time::timeout(DEPART_WITHIN, told).await {
+            Ok(Ok(_)) => tracing::info!(mesh = self.member.mesh_name, "has left"),
+            Ok(Err(problem)) => {
+                tracing::warn!(
+                    mesh = self.member.mesh_name,
+                    %problem,
+                    "left without a word: the mesh still knows this node"
+                );
+            }
+            Err(_) => tracing::warn!(
+                mesh = self.member.mesh_name,
+                "left without a word: nobody there answers"
+            ),
+        }
     }
 
     /// Ends everything that runs for this mesh. Its files are not written any more afterwards.

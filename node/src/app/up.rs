@@ -20,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AppError,
-    enroll::Patience,
+    enroll::{Errand, Patience},
     hangup,
     inbound::{Router, Serving},
     life::{self, Life, Mine, Order},
@@ -98,12 +98,9 @@ pub async fn up(options: UpOptions) -> Result<(), AppError> {
     announce(&base, &url, life.stay.as_ref()).await;
     if life.stay.is_none() {
         life.standing.send_replace(Standing::Waiting);
-        let addresses = parse_all(&options.config.bootstrap)?;
-        if !addresses.is_empty() {
-            let (mine, patience) = (Mine::IfPristine, Patience::Endless);
-            let join = Join { addresses, mine, patience, reached: None };
-            let _stopped = door.joins.send(join).await;
-        }
+    }
+    if let Some(join) = errand_at_start(&options, life.stay.as_ref())? {
+        let _stopped = door.joins.send(join).await;
     }
     base.spawn(seek.run());
     let reason = wait_for_end(&end, &stop, &mut life, &mut net_task, &mut serving).await;
@@ -179,6 +176,32 @@ fn mesh_at_start(options: &UpOptions) -> Result<Option<(MeshId, Membership)>, Ap
         }
         None => Ok(None),
     }
+}
+
+/// What this node asks of whom as soon as it has started: to be let in, where it is in no mesh, or in one that holds
+/// nothing and was given an invite to another.
+fn errand_at_start(options: &UpOptions, stay: Option<&Stay>) -> Result<Option<Join>, AppError> {
+    let mine = stay.map(|stay| &stay.member);
+    let other = options
+        .invite
+        .as_ref()
+        .filter(|invite| mine.is_some_and(|mine| invite.mesh != mine.context.mesh));
+    if let (Some(mine), Some(invite)) = (mine, other)
+        && mine.hello().is_none_or(|hello| !hello.pristine)
+    {
+        tracing::warn!(
+            invited_to = invite.name,
+            "this node's own mesh holds something: it stays; to leave: weft join --leave-mine INVITE"
+        );
+        return Ok(None);
+    }
+    let addresses = parse_all(&options.config.bootstrap)?;
+    if addresses.is_empty() || (mine.is_some() && other.is_none()) {
+        return Ok(None);
+    }
+    let (invite, patience) = (options.invite.clone(), Patience::Endless);
+    let errand = Errand { addresses, invite, patience };
+    Ok(Some(Join { errand, mine: Mine::IfPristine, reached: None }))
 }
 
 /// Ends everything but the network, so that what is answered last still gets out.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libp2p::{Multiaddr, multiaddr::Protocol};
-use protocol::{ids::NodeId, wire::genesis::Joining};
+use protocol::{code::Code, ids::NodeId, wire::genesis::Joining};
 
 use crate::{
     api::Asking,
@@ -124,11 +124,17 @@ fn shared(limits: &Limits) -> String {
 pub(super) fn found(asking: &Asking, me: &str) -> String {
     let nodes = human::plural(u64::from(asking.members), "node", "nodes");
     let there = petname(&asking.node);
+    let what = match asking.code {
+        Some(code) => format!("approve code  {code}"),
+        None => "approve this machine".to_owned(),
+    };
+    let (how, place) =
+        (if asking.on_lan { "Found on this network" } else { "Reached" }, place(&asking.address));
     format!(
-        "  ✓ Found on this network  {} — {nodes}: {there} ({})\n    To join it, on {there}:  weft node approve {me}      \
-         (waiting)\n",
+        "  ✓ {how:<21}  {} — {nodes}: {there} ({place})\n    Join it? On {there}, {what}   (waiting)\n    \
+         there:  weft node approve {}\n",
         quoted(&asking.mesh_name),
-        place(&asking.address),
+        printable(me),
     )
 }
 
@@ -150,12 +156,13 @@ pub(super) const NOTHING: &str = "  No mesh found on this network yet (still lis
      block discovery.\n  Connect directly:  weft join \
      /ip4/192.168.1.20/udp/4301/quic-v1/p2p/12D3KooW…      (shown by `weft id` there)\n";
 
-/// Somebody asks to join this mesh.
-pub(crate) fn asks(name: &str, address: Option<&str>, mesh: &str) -> String {
+/// Somebody asks to join this mesh, and shows this code.
+pub(crate) fn asks(name: &str, address: Option<&str>, mesh: &str, code: Option<Code>) -> String {
     let name = printable(name);
     let at = address.map(|address| format!(" at {}", place(address))).unwrap_or_default();
+    let code = code.map(|code| format!("  Code {code}")).unwrap_or_default();
     format!(
-        "  ◇ {name}{at} asks to join {}.\n    approve:  weft node approve {name}        reject:  weft node reject \
+        "  ◇ {name}{at} asks to join {}.{code}\n    approve:  weft node approve {name}        reject:  weft node reject \
          {name}\n",
         quoted(mesh)
     )
@@ -249,6 +256,8 @@ mod tests {
             members: 1,
             node: NODE,
             address: "/ip4/192.168.1.20/tcp/4301".to_owned(),
+            on_lan: true,
+            code: "417208".parse().ok(),
             refused: None,
         }
     }
@@ -279,9 +288,10 @@ mod tests {
         let parts = [
             welcome(&first(&listens)),
             NOTHING.to_owned(),
-            asks("calm-finch", Some("/ip4/192.168.1.31/tcp/4301"), "home"),
+            asks("calm-finch", Some("/ip4/192.168.1.31/tcp/4301"), "home", "417208".parse().ok()),
             welcome(&waits),
             found(&asking(), "calm-finch"),
+            found(&Asking { on_lan: false, ..asking() }, "calm-finch"),
             joined("home", 2, Duration::from_secs(6)),
             refused(&asking(), "blacklisted"),
             welcome(&alone),
@@ -291,7 +301,7 @@ mod tests {
 
     #[test]
     fn what_others_send_cannot_move_the_cursor() {
-        let text = asks("x\u{1b}[2J", Some("/ip4/\u{7}/tcp/1"), "a\nb");
+        let text = asks("x\u{1b}[2J", Some("/ip4/\u{7}/tcp/1"), "a\nb", None);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
         assert_eq!(text.matches('\n').count(), 2);
     }

@@ -120,6 +120,12 @@ impl Context {
         Ok(Client::new(target))
     }
 
+    /// Whether there is somebody at a terminal who can be asked, and who did not say yes beforehand.
+    #[must_use]
+    pub fn can_ask(&self) -> bool {
+        !self.globals.yes && !self.globals.no_input && io::stdin().is_terminal()
+    }
+
     /// Asks for a yes. Without a terminal, or with `--no-input`, there is nobody to ask.
     ///
     /// # Errors

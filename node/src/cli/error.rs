@@ -192,6 +192,9 @@ impl From<HomeError> for CliError {
                     path.display()
                 ))
             }
+            HomeError::KeysPresent { .. } => Self::new(ErrorCode::WrongState, detail)
+                .help("another directory:    --data-dir DIR")
+                .help("lose those that are here:  --force"),
             HomeError::Nowhere
             | HomeError::NotADirectory { .. }
             | HomeError::Io { .. }

@@ -36,8 +36,8 @@ use tokio::runtime::{Builder, Runtime};
 use self::{
     args::{BootstrapCommand, Cli, Command, ConfigCommand, SwarmCommand},
     commands::{
-        about, config, coord, credits, daemon, doctor, jobs, joining, local, man, nodes, overview,
-        receipts,
+        about, config, coord, credits, daemon, doctor, identity, invites, jobs, joining, local,
+        man, nodes, overview, receipts,
     },
     context::Context,
     error::CliError,
@@ -93,9 +93,11 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Exec(args) => block_on(exec::exec(context, *args)),
         Command::Job(command) => block_on(jobs::job(context, command)),
         Command::Node(command) => ask(context, nodes::node(context, command)),
+        Command::Invite(args) => ask(context, invites::invite(context, args)),
         Command::Peers => ask(context, overview::peers(context)),
         Command::Id => ask(context, overview::id(context)),
         Command::Coord(command) => ask(context, coord::coord(context, &command)),
+        Command::Identity(command) => ask(context, identity::identity(context, command)),
         Command::Credits(command) => ask(context, credits::credits(context, command)),
         Command::Receipt(command) => ask(context, receipts::receipt(context, command)),
         Command::Limits(args) => ask(context, local::limits(context, args)),

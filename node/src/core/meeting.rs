@@ -96,17 +96,35 @@ pub fn meet(mine: &Facts, theirs: &Facts) -> Meeting {
     }
 }
 
+/// Which mesh a person wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// One of this name.
+    Name(String),
+    /// This one, whatever it is called: the node was invited to it.
+    Mesh(MeshId),
+}
+
+impl Wanted {
+    fn is(&self, facts: &Facts, called: &str) -> bool {
+        match self {
+            Self::Name(name) => called == name,
+            Self::Mesh(mesh) => facts.mesh == *mesh,
+        }
+    }
+}
+
 /// Where this node belongs now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mine {
     /// To nobody, and it is to stay so: it does not look on the local network.
     Nobody,
-    /// To nobody: it waits for a mesh of this name.
-    Wants(String),
+    /// To nobody: it waits for this mesh.
+    Wants(Wanted),
     /// To this mesh.
     Mesh(Facts),
-    /// To this mesh, which it may leave only for one of this name.
-    MeshBut(Facts, String),
+    /// To this mesh, which it may leave only for that one.
+    MeshBut(Facts, Wanted),
 }
 
 /// Asks to join the best mesh that was met.
@@ -187,10 +205,10 @@ impl Seeker {
         }
         match &self.mine {
             Mine::Nobody => false,
-            Mine::Wants(name) => met.name == *name,
+            Mine::Wants(wanted) => wanted.is(&met.facts, &met.name),
             Mine::Mesh(mine) => meet(mine, &met.facts) == Meeting::Ask,
-            Mine::MeshBut(mine, name) => {
-                mine.pristine && mine.mesh != met.facts.mesh && met.name == *name
+            Mine::MeshBut(mine, wanted) => {
+                mine.pristine && mine.mesh != met.facts.mesh && wanted.is(&met.facts, &met.name)
             }
         }
     }
@@ -410,7 +428,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_name_asks_no_other() {
-        let mut seeker = Seeker::new(Mine::Wants("lab".to_owned()));
+        let mut seeker = Seeker::new(Mine::Wants(Wanted::Name("lab".to_owned())));
         assert!(seeker.handle(at(0), met(1, facts(1, 9, false, 1))).is_empty());
         let lab = hello(facts(2, 1, true, 1), "lab");
         let out = seeker.handle(at(1), Input::Met(node(2), lab));
@@ -438,7 +456,7 @@ mod tests {
         let wait = || (0_u64..20_000).prop_map(Duration::from_millis);
         prop_oneof![
             1 => any_facts().prop_map(|facts| Input::Mine(Mine::Mesh(facts))),
-            1 => Just(Input::Mine(Mine::Wants("home".to_owned()))),
+            1 => Just(Input::Mine(Mine::Wants(Wanted::Name("home".to_owned())))),
             6 => (0_u8..100, any_facts()).prop_map(|(number, facts)| met(number, facts)),
             3 => (node(), wait()).prop_map(|(node, after)| Input::Wait(node, after)),
             2 => node().prop_map(Input::Refused),

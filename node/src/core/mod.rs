@@ -5,9 +5,11 @@
 pub mod adverts;
 pub mod discovery;
 pub mod dispatch;
+pub mod enrolment;
 pub mod health;
 pub mod limits;
 pub mod meeting;
+pub mod notices;
 pub mod power;
 pub mod quota;
 pub mod reduce;

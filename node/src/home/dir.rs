@@ -87,6 +87,18 @@ impl Home {
         self.dir.join("identity.key")
     }
 
+    /// The node's next secret key, while it changes it.
+    #[must_use]
+    pub fn next_key_file(&self) -> PathBuf {
+        self.dir.join("identity.next")
+    }
+
+    /// The node's secret key before it changed it.
+    #[must_use]
+    pub fn old_key_file(&self) -> PathBuf {
+        self.dir.join("identity.old")
+    }
+
     /// The owner's secret key.
     #[must_use]
     pub fn owner_key(&self) -> PathBuf {

@@ -45,6 +45,12 @@ pub enum HomeError {
         /// The file.
         path: PathBuf,
     },
+    /// There are keys already.
+    #[error("{} is there already", .path.display())]
+    KeysPresent {
+        /// The file.
+        path: PathBuf,
+    },
     /// Another node runs on it.
     #[error("another node runs on {}", .dir.display())]
     Locked {

@@ -1,9 +1,14 @@
 //! The two keys of a node, as files.
 
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use protocol::{ids::Hash, keys::SecretKey};
+use protocol::{ids::Hash, keys::SecretKey, limits::KEY_GRACE, time::UnixMillis};
 
 use super::{Home, HomeError, private};
 
@@ -46,6 +51,88 @@ impl Home {
         let (node, fresh) = key_or_new(&self.identity_key())?;
         let (owner, _) = key_or_new(&self.owner_key())?;
         Ok((Keys { node, owner }, fresh))
+    }
+
+    /// The key that the node changes to: made when it is first asked for, so that a change that was cut short goes on
+    /// with the same one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Self::keys_or_new`].
+    pub fn next_key(&self, now: &SecretKey) -> Result<SecretKey, HomeError> {
+        let (next, _) = key_or_new(&self.next_key_file())?;
+        if next.node() != now.node() {
+            return Ok(next);
+        }
+        // Left over from a change that was finished.
+        fs::remove_file(self.next_key_file())
+            .map_err(HomeError::io("removing", self.next_key_file()))?;
+        Ok(key_or_new(&self.next_key_file())?.0)
+    }
+
+    /// Keeps keys that were made elsewhere. Those that are here are replaced only if `replace` says so.
+    ///
+    /// # Errors
+    ///
+    /// [`HomeError::KeysPresent`] if there are keys here; also if they cannot be written.
+    pub fn import(&self, keys: &Keys, replace: bool) -> Result<(), HomeError> {
+        let files = [(self.identity_key(), &keys.node), (self.owner_key(), &keys.owner)];
+        for (path, _) in &files {
+            if path.exists() {
+                if !replace {
+                    return Err(HomeError::KeysPresent { path: path.clone() });
+                }
+                fs::remove_file(path).map_err(HomeError::io("replacing", path.clone()))?;
+            }
+        }
+        for (path, key) in &files {
+            private::write_new(path, to_pem(&key.seed()).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the next key the node's own, at once or not at all; the one before is kept beside it.
+    ///
+    /// # Errors
+    ///
+    /// If `next` is not the next key, or a file cannot be written.
+    pub fn switch_key(&self, next: &SecretKey) -> Result<(), HomeError> {
+        let path = self.next_key_file();
+        if read_key(&path)?.is_none_or(|key| key.node() != next.node()) {
+            return Err(HomeError::BadKey { path });
+        }
+        let (old, own) = (self.old_key_file(), self.identity_key());
+        match fs::remove_file(&old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(HomeError::io("removing", old)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        fs::hard_link(&own, &old).map_err(HomeError::io("keeping", old))?;
+        fs::rename(&path, &own).map_err(HomeError::io("replacing", own))?;
+        File::open(self.dir())
+            .and_then(|dir| dir.sync_all())
+            .map_err(HomeError::io("syncing", self.dir()))
+    }
+
+    /// Removes the key before the last change, once it is of no more use.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be looked at or removed.
+    pub fn forget_old_key(&self, now: UnixMillis) -> Result<(), HomeError> {
+        let path = self.old_key_file();
+        // A hard link keeps the time of its content: that of the change is the directory entry's own, `ctime`.
+        let changed = match fs::metadata(&path) {
+            Ok(metadata) => metadata.ctime(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(HomeError::io("reading", path)(error)),
+        };
+        let changed = UnixMillis(u64::try_from(changed).unwrap_or(0).saturating_mul(1_000));
+        if now > changed.saturating_add(KEY_GRACE) {
+            fs::remove_file(&path).map_err(HomeError::io("removing", path))?;
+        }
+        Ok(())
     }
 
     /// The token that programs on this machine show to the API over TCP; made if there is none.
@@ -120,7 +207,7 @@ fn from_pem(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
@@ -171,6 +258,44 @@ mod tests {
         private::write_new(&home.identity_key(), b"not a key").unwrap();
         assert!(matches!(home.keys_or_new(), Err(HomeError::BadKey { .. })));
         assert_eq!(fs::read(home.identity_key()).unwrap(), b"not a key");
+    }
+
+    #[test]
+    fn a_key_is_replaced_whole_and_the_one_before_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(dir.path()).unwrap();
+        let (keys, _) = home.keys_or_new().unwrap();
+        let next = home.next_key(&keys.node).unwrap();
+        assert_eq!(home.next_key(&keys.node).unwrap().node(), next.node(), "the same each time");
+        assert_eq!(home.keys().unwrap().node.node(), keys.node.node(), "nothing is changed yet");
+        assert!(matches!(home.switch_key(&keys.node), Err(HomeError::BadKey { .. })));
+
+        home.switch_key(&next).unwrap();
+        assert_eq!(home.keys().unwrap().node.node(), next.node());
+        assert_eq!(home.keys().unwrap().owner.account(), keys.owner.account());
+        assert_eq!(read_key(&home.old_key_file()).unwrap().unwrap().node(), keys.node.node());
+        assert!(!home.next_key_file().exists());
+        home.forget_old_key(UnixMillis(0)).unwrap();
+        assert!(home.old_key_file().exists());
+        home.forget_old_key(UnixMillis(u64::MAX)).unwrap();
+        assert!(!home.old_key_file().exists(), "it is good for 48 hours");
+        assert_ne!(home.next_key(&next).unwrap().node(), next.node());
+    }
+
+    #[test]
+    fn keys_from_elsewhere_replace_none_unless_that_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::create(dir.path()).unwrap();
+        let other =
+            Keys { node: SecretKey::from_seed(&[1; 32]), owner: SecretKey::from_seed(&[2; 32]) };
+        home.import(&other, false).unwrap();
+        assert_eq!(home.keys().unwrap().node.node(), other.node.node());
+        let third =
+            Keys { node: SecretKey::from_seed(&[3; 32]), owner: SecretKey::from_seed(&[4; 32]) };
+        assert!(matches!(home.import(&third, false), Err(HomeError::KeysPresent { .. })));
+        assert_eq!(home.keys().unwrap().owner.account(), other.owner.account());
+        home.import(&third, true).unwrap();
+        assert_eq!(home.keys().unwrap().owner.account(), third.owner.account());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DIR/identity.key   the node's secret key: its peer id        0600, PKCS#8 PEM
+//! DIR/identity.next, identity.old   the key that it changes to, and the one before   0600
 //! DIR/owner.key      the owner's secret key: its account       0600, PKCS#8 PEM
 //! DIR/config.toml    settings; optional, only ever written by `weft config set` and `weft limits set`
 //! DIR/holds.json     a pause, a drain: what holds until it is taken back
@@ -18,6 +19,7 @@
 //! 1. A secret is written once, whole, for its owner's eyes only, and never overwritten.
 //! 2. Only the holder of the lock writes below `mesh/`, `blobs/` and `artifacts/`.
 
+pub mod backup;
 mod config;
 mod dir;
 mod durable;

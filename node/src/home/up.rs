@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use protocol::ids::NodeId;
+use protocol::{ids::NodeId, invite::Invite};
 
 use super::{Config, ConfigError, Home, HomeLock, Keys, Settings, petname};
 
@@ -24,6 +24,8 @@ pub struct UpOptions {
     pub watched: bool,
     /// The settings: flag, then environment, then file, then default.
     pub config: Config,
+    /// The invite to join with.
+    pub invite: Option<Invite>,
 }
 
 impl UpOptions {

@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod coordinator;
 pub mod leader;
+pub mod owner;
 pub mod submitter;
 pub mod worker;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use protocol::{ids::MeshId, sign::Signed, wire::genesis::Genesis};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::clock::NodeClock;
+use self::{clock::NodeClock, owner::Owner};
 use crate::{blobs::BlobStore, home::Keys, net::NetHandle};
 
 /// What all roles of a node share. Cheap to clone.
@@ -29,8 +30,10 @@ pub struct Context {
     pub genesis: Arc<Signed<Genesis>>,
     /// Counts recoveries that started a new log.
     pub epoch: u32,
-    /// The node's and its owner's key.
+    /// The node's key, and that of its own owner.
     pub keys: Arc<Keys>,
+    /// Whose the node is.
+    pub owner: Owner,
     /// The node's content.
     pub blobs: BlobStore,
     /// The network.

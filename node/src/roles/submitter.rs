@@ -1,4 +1,4 @@
-//! The submitter role: signs for jobs with the owner's key, keeps their inputs, fetches what came of them.
+//! The submitter role: signs for jobs in the owner's name, keeps their inputs, fetches what came of them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -124,7 +124,7 @@ impl Submitter {
 
     async fn available(&self) -> Result<Credits, Problem> {
         let Answer::Balance(balance) =
-            self.ask(Query::Balance(self.context.keys.owner.account())).await?
+            self.ask(Query::Balance(self.context.owner.account())).await?
         else {
             return Err(unexpected());
         };
@@ -149,7 +149,7 @@ impl Submitter {
         check_budget(&request, &mesh, budget, available)?;
         let authorization = JobAuthorization {
             job,
-            account: self.context.keys.owner.account(),
+            account: self.context.owner.account(),
             spec: spec.hash(),
             budget,
             price: mesh.price,
@@ -161,7 +161,7 @@ impl Submitter {
         let pin = Pin { job, keep: request.ttl().saturating_add(INPUTS_KEPT) };
         self.context.blobs.pin(inputs, pin).map_err(|error| storage(&error))?;
         let authorization =
-            Signed::sign(&authorization, self.context.mesh, &self.context.keys.owner);
+            Signed::sign(&authorization, self.context.mesh, self.context.owner.key());
         self.change(ClientRequest::Submit { authorization, spec: Box::new(spec) }).await?;
         let view = self.job(job).await?;
         Ok(Submitted { job: Job::from(&view), replayed: false })
@@ -216,7 +216,7 @@ impl Submitter {
     /// What the leader says.
     pub async fn cancel(&self, job: JobId) -> Result<JobView, Problem> {
         let cancel = JobCancel { job, at: NodeClock::wall() };
-        let cancel = Signed::sign(&cancel, self.context.mesh, &self.context.keys.owner);
+        let cancel = Signed::sign(&cancel, self.context.mesh, self.context.owner.key());
         self.change(ClientRequest::Cancel(cancel)).await?;
         self.job(job).await
     }

@@ -108,6 +108,18 @@ catalogue! {
     /// The node is not known to the mesh: it has not asked to join it, or has asked another.
     NotEnrolled = "not-enrolled", 403, 6, "This node has not joined the mesh",
         "Start it with `weft up --bootstrap ADDRESS`, and have it approved.";
+    /// The node is suspended.
+    Suspended = "suspended", 403, 6, "This node is suspended",
+        "It gets no work until an operator lets it go on: `weft node reinstate NAME`.";
+    /// The node's key was replaced by another.
+    KeyReplaced = "key-replaced", 403, 6, "This key was replaced",
+        "Start the node with the new key; `weft identity show` says which key is in use.";
+    /// There is no such invite, or it was not proved.
+    InviteInvalid = "invite-invalid", 403, 6, "The invite is not valid",
+        "Copy the whole invite again, or ask for a new one: `weft invite`.";
+    /// The invite is used up, expired or revoked.
+    InviteOver = "invite-over", 403, 6, "The invite is over",
+        "It is used up, expired or taken back. Ask for a new one: `weft invite`.";
     /// An operator of the mesh has refused or removed this node. The decision is a signed entry of the
     /// ledger.
     Blacklisted = "blacklisted", 403, 6, "This node was removed from the mesh",
@@ -159,6 +171,9 @@ catalogue! {
     /// cancelled, a node that is a member cannot be refused.
     WrongState = "wrong-state", 409, 9, "Not possible in the present state",
         "Look at it first: `weft job show ID` or `weft node show NAME`.";
+    /// The code is not the one that the node shows.
+    CodeMismatch = "code-mismatch", 409, 9, "The codes differ",
+        "Look at both screens again. If they differ, somebody may sit between the machines: reject the node.";
     /// The cursor was made for another list, for another filter, or by another node.
     InvalidCursor = "invalid-cursor", 400, 2, "Not a cursor of this list",
         "Begin the list again, without a cursor.";
@@ -291,6 +306,10 @@ impl From<RejectReason> for ErrorCode {
             RejectReason::NotEnrolled => Self::NotEnrolled,
             RejectReason::NotApproved => Self::NotApproved,
             RejectReason::Blacklisted => Self::Blacklisted,
+            RejectReason::Suspended => Self::Suspended,
+            RejectReason::KeyReplaced => Self::KeyReplaced,
+            RejectReason::InviteInvalid => Self::InviteInvalid,
+            RejectReason::InviteOver => Self::InviteOver,
             RejectReason::NotPermitted => Self::NotPermitted,
             RejectReason::NodeTaken => Self::NodeTaken,
             RejectReason::Invalid => Self::ValidationFailed,

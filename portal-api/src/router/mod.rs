@@ -12,6 +12,7 @@ mod extract;
 mod finish;
 mod guard;
 mod idempotency;
+mod invites;
 mod jobs;
 mod load;
 mod local;
@@ -86,6 +87,12 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
         .route("/api/v1/nodes/{node}/block", post(node::block))
         .route("/api/v1/nodes/{node}/drain", post(local::drain))
         .route("/api/v1/nodes/{node}/resume", post(local::undrain))
+        .route("/api/v1/nodes/{node}/unblock", post(node::unblock))
+        .route("/api/v1/nodes/{node}/suspend", post(node::suspend))
+        .route("/api/v1/nodes/{node}/reinstate", post(node::reinstate))
+        .route("/api/v1/nodes/{node}/labels", post(node::label))
+        .route("/api/v1/invites", get(invites::list).post(invites::create))
+        .route("/api/v1/invites/{invite}/revoke", post(invites::revoke))
         .route("/api/v1/jobs", get(jobs::list).post(jobs::submit))
         .route("/api/v1/jobs/{job}/cancel", post(jobs::cancel))
         .route("/api/v1/jobs/{job}/tasks", get(jobs::tasks))
@@ -104,7 +111,8 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
             .route("/api/v1/local/leave", post(node::leave))
             .route("/api/v1/local/pause", get(local::pause).post(local::set_pause))
             .route("/api/v1/local/resume", post(local::resume))
-            .route("/api/v1/local/limits", get(local::limits).patch(local::set_limits)),
+            .route("/api/v1/local/limits", get(local::limits).patch(local::set_limits))
+            .route("/api/v1/local/identity/rotate", post(node::rotate)),
         Listener::Portal { .. } => routes,
     };
     routes

@@ -5,7 +5,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, header};
-use protocol::wire::{enroll::Verdict, view::Admission};
+use protocol::wire::{enroll::Verdict, is_tag, view::Admission};
 use serde::Deserialize;
 
 use super::{
@@ -15,11 +15,11 @@ use super::{
 };
 use crate::{
     Backend, names,
-    problem::{ErrorCode, Problem},
+    problem::{ErrorCode, FieldError, Problem},
     reference::NodeRef,
     views::{
-        Coordinators, Decision, Health, Identity, JoinRequest, LeaveRequest, List, Node, Peer,
-        Status, Version,
+        Coordinators, Decision, Health, Identity, JoinRequest, KeyChange, LabelChange,
+        LeaveRequest, List, Node, Peer, Status, Version,
     },
 };
 
@@ -120,6 +120,53 @@ pub(super) async fn block<B: Backend>(
     decision: OptionalBody<Decision>,
 ) -> Reply<Node> {
     decide(app, node, decision, Verdict::Block).await
+}
+
+pub(super) async fn unblock<B: Backend>(
+    app: State<App<B>>,
+    node: Path<String>,
+    decision: OptionalBody<Decision>,
+) -> Reply<Node> {
+    decide(app, node, decision, Verdict::Unblock).await
+}
+
+pub(super) async fn suspend<B: Backend>(
+    app: State<App<B>>,
+    node: Path<String>,
+    decision: OptionalBody<Decision>,
+) -> Reply<Node> {
+    decide(app, node, decision, Verdict::Suspend).await
+}
+
+pub(super) async fn reinstate<B: Backend>(
+    app: State<App<B>>,
+    node: Path<String>,
+    decision: OptionalBody<Decision>,
+) -> Reply<Node> {
+    decide(app, node, decision, Verdict::Reinstate).await
+}
+
+pub(super) async fn label<B: Backend>(
+    State(app): State<App<B>>,
+    Path(node): Path<String>,
+    JsonBody(change): JsonBody<LabelChange>,
+) -> Reply<Node> {
+    let node: NodeRef = node.parse()?;
+    let nodes = app.backend.nodes().await?;
+    let node = node.choose(&nodes)?.peer;
+    let wrong = |(at, tag): (usize, &String)| {
+        let detail = "a label has 1 to 64 letters, digits, `-`, `_`, `.` and `:`, and begins with a letter or digit";
+        (!is_tag(tag)).then(|| FieldError::new(format!("/add/{at}"), "bad-value", detail))
+    };
+    let wrong: Vec<_> = change.add.iter().enumerate().filter_map(wrong).collect();
+    if !wrong.is_empty() {
+        return Err(Problem::invalid(wrong));
+    }
+    app.backend.label_node(node, change).await.map(Doc)
+}
+
+pub(super) async fn rotate<B: Backend>(State(app): State<App<B>>) -> Reply<KeyChange> {
+    app.backend.rotate_key().await.map(Doc)
 }
 
 async fn decide<B: Backend>(

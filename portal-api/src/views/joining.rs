@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use super::Kind;
 use crate::text;
 
-/// What is needed to ask to join a mesh.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What is needed to ask to join a mesh: an address or an invite.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// Where a node of the mesh is: a multiaddress with `/p2p/ID`.
-    pub address: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// An invite to the mesh: its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<String>,
     /// Whether the present mesh may be left for it although it holds something. It is kept in `old/`.
     #[serde(default)]
     pub leave_mine: bool,
@@ -32,6 +36,9 @@ pub struct Joining {
     pub peer: NodeId,
     /// Where it is.
     pub address: String,
+    /// While nobody has decided: the six digits that whoever approves sees too.
+    #[serde(default)]
+    pub code: Option<String>,
     /// `PENDING` while nobody has decided, or `REFUSED`. A node that has joined asks no more.
     pub state: JoinState,
     /// Why it was refused.

@@ -11,6 +11,7 @@ mod credits;
 mod document;
 mod explain;
 mod health;
+mod invite;
 mod job;
 mod joining;
 mod local;
@@ -28,12 +29,13 @@ pub use credits::{Balance, HistoryEntry, LedgerList, LedgerPoint};
 pub use document::{API_VERSION, Document, Kind, List, ListKind};
 pub use explain::{Explain, Obstacle};
 pub use health::{Check, Health, ShuttingDown};
+pub use invite::{Invite, InvitePlan, NewInvite};
 pub use job::{Job, RECEIPTS_SHOWN_MAX, Reduce, TaskCounts};
 pub use joining::{JoinRequest, JoinState, Joining, LeaveRequest, Left};
 pub use local::{
     DrainRequest, LimitsChange, OwnerLimits, Pause, PauseRequest, Reason, Sharing, reasons,
 };
-pub use node::{Decision, Identity, Node, Peer};
+pub use node::{Decision, Identity, KeyChange, LabelChange, Node, Peer};
 pub use receipt::{Receipt, ReceiptDetail};
 pub use receipt_file::{BadReceiptFile, ReceiptData, ReceiptFile, TaskData};
 pub use status::{Credit, Mesh, OpenWork, Shared, Status};

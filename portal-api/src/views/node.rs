@@ -1,13 +1,14 @@
 //! Nodes: members, those who wait, and those one is connected to.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use protocol::{
+    code::Code,
     ids::{AccountId, MeshId, NodeId},
     wire::{
         advert::{Arch, Isolation, Os},
         availability::Advice,
-        enroll::Role,
+        enroll::{BlockReason, Role},
         view::{self, Admission, Condition, Liveness},
     },
 };
@@ -52,8 +53,26 @@ pub struct Node {
     /// How well its guests are isolated: `A`, `B` or `C`.
     #[serde(with = "names::option", default)]
     pub isolation: Option<Isolation>,
-    /// Its labels.
+    /// Its labels: its own and those that operators gave it.
     pub tags: Vec<String>,
+    /// Of those, the ones that operators gave it.
+    #[serde(default)]
+    pub labels: Vec<String>,
+    /// While it waits: the six digits that it shows too.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Whether it acts for an owner that is not its own.
+    #[serde(default)]
+    pub delegated: bool,
+    /// Why it was blocked.
+    #[serde(with = "names::option", default)]
+    pub reason: Option<BlockReason>,
+    /// What was written beside the last decision.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// The node that it goes on as, where its key was replaced.
+    #[serde(with = "text::option", default)]
+    pub replaced_by: Option<NodeId>,
     /// Its software version.
     pub software: Option<String>,
     /// Its operating system.
@@ -109,7 +128,17 @@ impl From<&view::NodeView> for Node {
             slots_free: advert.map(|advert| advert.slots_free),
             cpu_percent: advert.map(|advert| advert.cpu_percent),
             isolation: advert.map(|advert| advert.isolation),
-            tags: advert.map(|advert| advert.tags.clone()).unwrap_or_default(),
+            tags: {
+                let own = advert.map(|advert| advert.tags.as_slice()).unwrap_or_default();
+                let all: BTreeSet<_> = own.iter().chain(&node.labels).cloned().collect();
+                all.into_iter().collect()
+            },
+            labels: node.labels.clone(),
+            code: node.code.map(Code::digits),
+            delegated: node.delegated,
+            reason: node.reason,
+            note: Some(node.note.clone()).filter(|note| !note.is_empty()),
+            replaced_by: node.replaced_by,
             software: advert.map(|advert| advert.software.clone()),
             os: advert.map(|advert| advert.os),
             arch: advert.map(|advert| advert.arch),
@@ -135,6 +164,42 @@ pub struct Decision {
     /// What it may do; what it asked for, if left out.
     #[serde(with = "names::list", skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<Role>,
+    /// Whether the node acts for this node's owner: what it earns and submits is then theirs. As it is, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mine: Option<bool>,
+    /// Why it is blocked; `manual_review` if left out.
+    #[serde(with = "names::option", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<BlockReason>,
+    /// For people. At most 256 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A change of a node's labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelChange {
+    /// Labels that it has from now on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<String>,
+    /// Labels that it no longer has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+/// A node's key was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// The peer id until now. Good for 48 hours more.
+    #[serde(with = "text")]
+    pub old: NodeId,
+    /// The peer id from the next start on.
+    #[serde(with = "text")]
+    pub new: NodeId,
+}
+
+impl Kind for KeyChange {
+    const KIND: &'static str = "KeyChange";
 }
 
 /// Who this node is.

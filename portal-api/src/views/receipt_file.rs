@@ -27,6 +27,9 @@ pub struct ReceiptFile {
     pub genesis: String,
     /// The submitter's signed authorization, in base64.
     pub authorization: String,
+    /// Where a node signed it that acts for the submitter: what allows it to, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<String>,
     /// The specification of the job, in base64.
     pub spec: String,
     /// The signed header of the worker's batch, in base64.
@@ -134,6 +137,7 @@ impl TryFrom<&ReceiptProof> for ReceiptFile {
             receipt: proof.receipt,
             genesis: to_base64(&proof.genesis)?,
             authorization: to_base64(&proof.authorization)?,
+            delegation: proof.delegation.as_ref().map(to_base64).transpose()?,
             spec: to_base64(&proof.spec)?,
             header: to_base64(&proof.header)?,
             item: to_base64(&proof.item)?,
@@ -158,6 +162,11 @@ impl TryFrom<&ReceiptFile> for ReceiptProof {
             receipt: file.receipt,
             genesis: from_base64("genesis", &file.genesis)?,
             authorization: from_base64("authorization", &file.authorization)?,
+            delegation: file
+                .delegation
+                .as_deref()
+                .map(|text| from_base64("delegation", text))
+                .transpose()?,
             spec: from_base64("spec", &file.spec)?,
             header: from_base64("header", &file.header)?,
             item: from_base64("item", &file.item)?,

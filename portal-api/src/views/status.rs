@@ -39,6 +39,9 @@ pub struct Status {
     /// The mesh that it asks to join, or that refused it.
     #[serde(default)]
     pub joining: Option<Joining>,
+    /// While this node waits: the six digits that whoever approves it sees too.
+    #[serde(default)]
+    pub code: Option<String>,
     /// Who leads it.
     #[serde(with = "text::option", default)]
     pub leader: Option<NodeId>,

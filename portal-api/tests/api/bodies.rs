@@ -163,7 +163,7 @@ async fn a_decision_may_come_with_a_body_or_without() {
     assert_eq!((bare.status.as_u16(), &bare.json()["admission"]), (200, &"APPROVED".into()));
     let reply = post(&router, &path, &json!({"code": "417208", "roles": ["relay"]})).await;
     assert_eq!(reply.json()["roles"], json!(["relay"]));
-    post(&router, &path, &json!({"code": "000000"})).await.assert_problem("wrong-state");
+    post(&router, &path, &json!({"code": "000000"})).await.assert_problem("code-mismatch");
     post(&router, &path, &json!({"roles": ["king"]})).await.assert_problem("validation-failed");
     post(&router, &path, &json!({"because": "I can"})).await.assert_problem("validation-failed");
     for verdict in ["reject", "block"] {

@@ -61,6 +61,7 @@ fn every_document_is_the_one_of_its_golden_file() {
     assert_golden("peer-list", List::whole(vec![samples::peer()]));
     assert_golden("coordinators", samples::coordinators());
     assert_golden("node-list", List::whole(samples::nodes()));
+    assert_golden("invite-list", List::whole(samples::invites()));
     assert_golden("job", samples::job());
     assert_golden(
         "job-list",

@@ -13,13 +13,13 @@ use portal_api::{
     reference::JobRef,
     views::{
         Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Job, JobResults, JoinRequest, Joining, LeaveRequest, LedgerPoint, Left, LimitsChange, Node,
-        OwnerLimits, Pause, PauseRequest, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile,
-        ShuttingDown, Status, SubmitRequest, Task,
+        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
+        LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest,
+        Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
-    ids::{AccountId, Hash, JobId, NodeId, ReceiptId, TaskIndex},
+    ids::{AccountId, Hash, InviteId, JobId, NodeId, ReceiptId, TaskIndex},
     wire::{
         enroll::Verdict,
         view::{Admission, Condition, JobState},
@@ -118,10 +118,12 @@ impl Backend for Fake {
         decision: Decision,
     ) -> Answer<Node> {
         if decision.code.is_some_and(|code| code != "417208") {
-            return Err(Problem::new(ErrorCode::WrongState, "the node shows another code"));
+            return Err(Problem::new(ErrorCode::CodeMismatch, "the node shows another code"));
         }
         let admission = match verdict {
-            Verdict::Approve => Admission::Approved,
+            Verdict::Approve | Verdict::Reinstate => Admission::Approved,
+            Verdict::Suspend => Admission::Suspended,
+            Verdict::Unblock | Verdict::Leave => Admission::Pending,
             Verdict::Reject | Verdict::Block => Admission::Blacklisted,
         };
         let known = samples::nodes().into_iter().find(|known| known.peer == node).unwrap();
@@ -154,6 +156,31 @@ impl Backend for Fake {
     async fn set_limits(&self, change: LimitsChange) -> Answer<OwnerLimits> {
         let limits = samples::limits();
         self.answer(OwnerLimits { cores: change.cores.unwrap_or(limits.cores), ..limits }).await
+    }
+
+    async fn label_node(&self, node: NodeId, change: LabelChange) -> Answer<Node> {
+        let known = samples::nodes().into_iter().find(|known| known.peer == node).unwrap();
+        self.answer(Node { labels: change.add, ..known }).await
+    }
+
+    async fn invites(&self) -> Answer<Vec<Invite>> {
+        self.answer(samples::invites()).await
+    }
+
+    async fn invite(&self, plan: InvitePlan) -> Answer<Invite> {
+        let invite = samples::invites().remove(0);
+        let text = Some("weft1qqqq".to_owned());
+        self.answer(Invite { uses: plan.uses, role: plan.role, invite: text, ..invite }).await
+    }
+
+    async fn revoke_invite(&self, invite: InviteId) -> Answer<Invite> {
+        let known = samples::invites().into_iter().find(|known| known.id == invite);
+        let known = known.ok_or_else(|| Problem::new(ErrorCode::NotFound, "no such invite"))?;
+        self.answer(Invite { state: "REVOKED".to_owned(), ..known }).await
+    }
+
+    async fn rotate_key(&self) -> Answer<KeyChange> {
+        self.answer(KeyChange { old: samples::otter(), new: samples::finch() }).await
     }
 
     async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {

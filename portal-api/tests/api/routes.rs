@@ -34,6 +34,13 @@ pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("POST /api/v1/nodes/{node}/block", Some("Node")),
         ("POST /api/v1/nodes/{node}/drain", Some("Node")),
         ("POST /api/v1/nodes/{node}/resume", Some("Node")),
+        ("POST /api/v1/nodes/{node}/unblock", Some("Node")),
+        ("POST /api/v1/nodes/{node}/suspend", Some("Node")),
+        ("POST /api/v1/nodes/{node}/reinstate", Some("Node")),
+        ("POST /api/v1/nodes/{node}/labels", Some("Node")),
+        ("GET /api/v1/invites", Some("InviteList")),
+        ("POST /api/v1/invites", Some("Invite")),
+        ("POST /api/v1/invites/{invite}/revoke", Some("Invite")),
         ("GET /api/v1/jobs", Some("JobList")),
         ("POST /api/v1/jobs", Some("Job")),
         ("GET /api/v1/jobs/{job}", Some("Job")),
@@ -59,6 +66,7 @@ pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("POST /api/v1/local/resume", Some("Pause")),
         ("GET /api/v1/local/limits", Some("Limits")),
         ("PATCH /api/v1/local/limits", Some("Limits")),
+        ("POST /api/v1/local/identity/rotate", Some("KeyChange")),
     ];
     let filled = |(route, kind): (&'static str, _)| {
         let (method, path) = route.split_once(' ').unwrap();
@@ -66,6 +74,7 @@ pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
             .replace("{job}", &job.to_string())
             .replace("{node}", &node.to_string())
             .replace("{hash}", &hash.to_string())
+            .replace("{invite}", &samples::INVITE.to_string())
             .replace("{id}", &receipt.to_string());
         (method.parse().unwrap(), path, kind)
     };
@@ -77,6 +86,7 @@ async fn ask(router: &axum::Router, method: &Method, path: &str) -> Reply {
         "/api/v1/jobs" => samples::submission().to_string(),
         "/api/v1/local/join" => r#"{"address": "/ip4/10.0.0.1/tcp/1/p2p/x"}"#.to_owned(),
         "/api/v1/local/leave" => format!(r#"{{"mesh": "{}"}}"#, samples::left().mesh),
+        path if path.ends_with("/labels") => r#"{"add": ["gpu"]}"#.to_owned(),
         _ => String::new(),
     };
     let mut request = request(method.clone(), path, body);
@@ -205,6 +215,7 @@ async fn every_route_is_in_the_document() {
         let path = path
             .replace(&samples::RECEIPT.to_string(), "{id}")
             .replace(&samples::JOB.to_string(), "{job}")
+            .replace(&samples::INVITE.to_string(), "{invite}")
             .replace(&samples::finch().to_string(), "{node}")
             .replace(&protocol::ids::Hash::of(samples::CONTENT).to_string(), "{hash}");
         let short = path.rsplit_once('/').map_or("", |(_, end)| end);

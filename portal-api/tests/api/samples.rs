@@ -4,7 +4,7 @@ use portal_api::views::{self, Check, Health};
 use protocol::{
     batch::{Commitment, item_path},
     codec::encode,
-    ids::{AccountId, Hash, JobId, LeaseId, MeshId, NodeId, ReceiptId, TaskIndex},
+    ids::{AccountId, Hash, InviteId, JobId, LeaseId, MeshId, NodeId, ReceiptId, TaskIndex},
     keys::SecretKey,
     outcome::Outcome,
     price::Price,
@@ -20,8 +20,9 @@ use protocol::{
         manifest::{BlobRef, OutputFile, OutputManifest},
         receipt::{ReceiptHeader, TaskReceipt},
         view::{
-            Admission, BalanceView, Condition, ExplainView, HistoryView, JobState, JobView,
-            Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState, TaskView,
+            Admission, BalanceView, Condition, ExplainView, HistoryView, InviteView, JobState,
+            JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState,
+            TaskView,
         },
     },
 };
@@ -209,6 +210,12 @@ pub(crate) fn nodes() -> Vec<views::Node> {
         healthy: true,
         flapping: true,
         advice: Some(Advice::Reboot),
+        labels: vec!["zone:attic".to_owned()],
+        code: None,
+        delegated: true,
+        reason: None,
+        note: "the fast one".to_owned(),
+        replaced_by: None,
     };
     let finch = NodeView {
         node: finch(),
@@ -226,8 +233,37 @@ pub(crate) fn nodes() -> Vec<views::Node> {
         healthy: false,
         flapping: false,
         advice: None,
+        labels: Vec::new(),
+        code: "417208".parse().ok(),
+        delegated: false,
+        reason: None,
+        note: String::new(),
+        replaced_by: None,
     };
     vec![views::Node::from(&otter), views::Node::from(&finch)]
+}
+
+pub(crate) const INVITE: InviteId = InviteId([0x77; 16]);
+
+pub(crate) fn invites() -> Vec<views::Invite> {
+    let view = InviteView {
+        invite: INVITE,
+        sponsor: account(),
+        role: Role::Worker,
+        uses: 1,
+        used: 0,
+        at: AT,
+        expires: AT.saturating_add(std::time::Duration::from_secs(86_400)),
+        revoked: false,
+        hint: "laptop".to_owned(),
+    };
+    let used = |view: InviteView| InviteView {
+        invite: InviteId([0x78; 16]),
+        used: 1,
+        hint: String::new(),
+        ..view
+    };
+    [view.clone(), used(view)].iter().map(|view| views::Invite::at(view, AT)).collect()
 }
 
 pub(crate) fn peer() -> views::Peer {
@@ -302,6 +338,7 @@ pub(crate) fn status() -> views::Status {
         mesh: Some(mesh().mesh),
         mesh_name: Some(mesh().name),
         joining: None,
+        code: None,
         leader: mesh().leader,
         work: Some(views::Mesh::from(&mesh())),
         credits: Some(views::Credit::from(&balance())),
@@ -330,6 +367,7 @@ pub(crate) fn joining() -> views::Joining {
         members: 2,
         peer: otter(),
         address: "/ip4/192.168.1.20/tcp/4301".to_owned(),
+        code: Some("417208".to_owned()),
         state: views::JoinState::Pending,
         reason: None,
     }
@@ -351,6 +389,7 @@ pub(crate) fn lonely_status() -> views::Status {
         mesh: None,
         mesh_name: None,
         joining: Some(joining()),
+        code: None,
         leader: None,
         work: None,
         credits: None,
@@ -494,6 +533,7 @@ pub(crate) fn proof() -> ReceiptProof {
         receipt: RECEIPT,
         genesis,
         authorization,
+        delegation: None,
         spec: spec(),
         header: Signed::sign(&header, mesh, &worker),
         item: items[1],

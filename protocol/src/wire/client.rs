@@ -9,11 +9,13 @@ use crate::{
     sign::Signed,
     wire::{
         canonical,
-        enroll::NodeDecision,
+        enroll::{NodeDecision, NodeLabels},
         group::{Candidacy, Candidate},
+        invite::{InviteRevoke, InviteTerms},
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
         manifest::OutputManifest,
         order::NodeOrder,
+        owner::KeyRotation,
         view,
     },
 };
@@ -48,6 +50,19 @@ pub enum ClientRequest {
         outputs: Vec<OutputManifest>,
         /// The small contents among them. The others are fetched from the leader.
         inline: Vec<Vec<u8>>,
+    },
+    /// Label a node.
+    Label(Signed<NodeLabels>),
+    /// Invite whoever holds a secret.
+    Invite(Signed<InviteTerms>),
+    /// Take an invite back.
+    RevokeInvite(Signed<InviteRevoke>),
+    /// Change the key of a node.
+    RotateKey {
+        /// Signed with the key that it is known by.
+        by_old: Signed<KeyRotation>,
+        /// The same, signed with the one that it will be known by.
+        by_new: Signed<KeyRotation>,
     },
 }
 
@@ -117,6 +132,8 @@ pub enum Query {
     Addresses(Vec<NodeId>),
     /// The coordinators. Any of them answers, from what it knows itself.
     Group,
+    /// Invites that can still be used, and those that were until lately.
+    Invites,
 }
 
 /// What came of it.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    code::{Nonce, NonceHash},
     ids::{AccountId, MeshId, NodeId},
     limits::{ADMISSION_BYTES_MAX, STRANGER_BYTES_MAX},
     reject::RejectReason,
@@ -11,6 +12,8 @@ use crate::{
     wire::{
         canonical,
         genesis::{Genesis, Joining},
+        invite::InviteUse,
+        owner::Delegation,
     },
 };
 
@@ -91,6 +94,8 @@ pub struct Enrollment {
     pub roles: Vec<Role>,
     /// Its software version.
     pub software: String,
+    /// Commits to the number that it will reveal: half of the code that people compare.
+    pub commitment: NonceHash,
     /// When it asked.
     pub at: UnixMillis,
 }
@@ -104,13 +109,24 @@ pub struct OwnerConsent {
     pub at: UnixMillis,
 }
 
-/// Both statements.
+/// The statements of a request to join: what the ledger keeps of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EnrollRequest {
+pub struct EnrollStatements {
     /// By the node.
     pub enrollment: Signed<Enrollment>,
     /// By its owner.
     pub consent: Signed<OwnerConsent>,
+    /// Proves an invite.
+    pub invite: Option<Signed<InviteUse>>,
+}
+
+/// Asks to join, or asks again what came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrollRequest {
+    /// What is signed.
+    pub statements: EnrollStatements,
+    /// The number that the enrolment commits to, once the other side has said its own.
+    pub reveal: Option<Nonce>,
 }
 
 /// What came of it.
@@ -122,6 +138,8 @@ pub enum EnrollResponse {
     Pending {
         /// Milliseconds.
         retry_after_ms: u32,
+        /// The mesh's half of the code that people compare.
+        nonce: Option<Nonce>,
     },
     /// No.
     Refused(RejectReason),
@@ -140,6 +158,10 @@ pub struct Membership {
     pub coordinators: Vec<NodeAddress>,
     /// Everybody who is approved.
     pub members: Vec<NodeId>,
+    /// Whose the node is that is told this.
+    pub account: AccountId,
+    /// Where the node acts for another owner than its own: what allows it to.
+    pub delegation: Option<Signed<Delegation>>,
 }
 
 /// A node and where it listens.
@@ -158,11 +180,65 @@ pub enum Verdict {
     Approve,
     /// It is not.
     Reject,
-    /// It no longer is.
+    /// It no longer is, and is not connected to any more.
     Block,
+    /// It stays known and gets no work until it is reinstated.
+    Suspend,
+    /// A suspended node is what it was before.
+    Reinstate,
+    /// A node that was blocked or rejected may ask to join again.
+    Unblock,
+    /// It goes, and has to ask if it wants to come back. The only one that the node itself signs, and nobody else.
+    Leave,
 }
 
-/// Admits or refuses a node. Signed by an operator.
+/// Why a node was blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BlockReason {
+    /// It sent what nobody wants.
+    AbuseSpam,
+    /// It spread programs that do harm.
+    AbuseMalware,
+    /// It broke the rules of the mesh.
+    PolicyViolation,
+    /// It used keys or tokens that are not its own.
+    CredentialAbuse,
+    /// It kept others from working.
+    DosBehavior,
+    /// It claimed results that it did not compute.
+    ForgedResults,
+    /// A person decided.
+    ManualReview,
+}
+
+impl BlockReason {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AbuseSpam,
+        Self::AbuseMalware,
+        Self::PolicyViolation,
+        Self::CredentialAbuse,
+        Self::DosBehavior,
+        Self::ForgedResults,
+        Self::ManualReview,
+    ];
+
+    /// The name on the command line and in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AbuseSpam => "abuse_spam",
+            Self::AbuseMalware => "abuse_malware",
+            Self::PolicyViolation => "policy_violation",
+            Self::CredentialAbuse => "credential_abuse",
+            Self::DosBehavior => "dos_behavior",
+            Self::ForgedResults => "forged_results",
+            Self::ManualReview => "manual_review",
+        }
+    }
+}
+
+/// Admits or refuses a node. Signed by an operator; by the node itself where it leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeDecision {
     /// The node.
@@ -171,6 +247,25 @@ pub struct NodeDecision {
     pub verdict: Verdict,
     /// What it may do.
     pub roles: Vec<Role>,
+    /// For an approval: whose the node becomes, by that owner's word; its own owner's if nobody's.
+    pub delegation: Option<Signed<Delegation>>,
+    /// Why it is blocked.
+    pub reason: Option<BlockReason>,
+    /// For people. At most [`crate::limits::NOTE_BYTES_MAX`].
+    pub note: String,
+    /// When.
+    pub at: UnixMillis,
+}
+
+/// Labels a node, and takes labels off. Signed by an operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeLabels {
+    /// The node.
+    pub node: NodeId,
+    /// Labels that it has from now on. At most [`crate::limits::TAGS_MAX`].
+    pub add: Vec<String>,
+    /// Labels that it no longer has. At most [`crate::limits::TAGS_MAX`].
+    pub remove: Vec<String>,
     /// When.
     pub at: UnixMillis,
 }
@@ -184,4 +279,5 @@ canonical! {
     EnrollResponse: ADMISSION_BYTES_MAX;
     Membership: ADMISSION_BYTES_MAX;
     NodeDecision: 1024, signed as NodeDecision;
+    NodeLabels: 6 * 1024, signed as NodeLabels;
 }

@@ -11,10 +11,12 @@ pub mod enroll;
 pub mod genesis;
 pub mod group;
 pub mod heartbeat;
+pub mod invite;
 pub mod job;
 pub mod lease;
 pub mod manifest;
 pub mod order;
+pub mod owner;
 pub mod receipt;
 pub mod view;
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     batch::Batch,
-    ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
+    code::Code,
+    ids::{AccountId, Hash, InviteId, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
     merkle::Digest,
     outcome::Outcome,
     price::Price,
@@ -14,14 +15,19 @@ use crate::{
     wire::{
         advert::Advert,
         availability::{Advice, Availability},
-        enroll::{NodeAddress, Role},
+        enroll::{BlockReason, NodeAddress, Role},
         genesis::{Genesis, Joining},
         group::{CoordinatorView, GroupView},
         job::{JobAuthorization, JobSpec},
         manifest::OutputManifest,
+        owner::Delegation,
         receipt::{ReceiptHeader, TaskReceipt},
     },
 };
+
+mod states;
+
+pub use states::{Admission, Condition, JobState, Liveness, TaskState};
 
 /// An answer, with the kind of the question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,107 +58,8 @@ pub enum Answer {
     Addresses(Vec<NodeAddress>),
     /// To `Group`.
     Group(GroupView),
-}
-
-/// The state of a job. The names are those of the API, in upper case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum JobState {
-    /// No task has started.
-    Queued,
-    /// A task has started.
-    Running,
-    /// All tasks succeeded.
-    Completed,
-    /// All tasks ended, some failed, and that is allowed.
-    PartiallyCompleted,
-    /// A task failed for good.
-    Failed,
-    /// Its submitter gave it up.
-    Cancelled,
-    /// Its time was over.
-    Expired,
-}
-
-impl JobState {
-    /// Whether it never changes again.
-    #[must_use]
-    pub const fn is_terminal(self) -> bool {
-        !matches!(self, Self::Queued | Self::Running)
-    }
-
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "QUEUED",
-            Self::Running => "RUNNING",
-            Self::Completed => "COMPLETED",
-            Self::PartiallyCompleted => "PARTIALLY_COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-            Self::Expired => "EXPIRED",
-        }
-    }
-}
-
-/// The state of a task. The legal transitions are the table in `docs/protocol.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum TaskState {
-    /// Waits for other tasks.
-    Held,
-    /// Waits for a worker.
-    Queued,
-    /// A worker has it and has not started.
-    Assigned,
-    /// A worker runs it.
-    Running,
-    /// Waits before it is tried again.
-    Retrying,
-    /// Succeeded.
-    Completed,
-    /// Failed for good.
-    Failed,
-    /// Given up with its job.
-    Cancelled,
-    /// Its job's time was over.
-    Expired,
-}
-
-impl TaskState {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Held,
-        Self::Queued,
-        Self::Assigned,
-        Self::Running,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Expired,
-    ];
-
-    /// Whether it never changes again.
-    #[must_use]
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Expired)
-    }
-
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Held => "HELD",
-            Self::Queued => "QUEUED",
-            Self::Assigned => "ASSIGNED",
-            Self::Running => "RUNNING",
-            Self::Retrying => "RETRYING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-            Self::Expired => "EXPIRED",
-        }
-    }
+    /// To `Invites`.
+    Invites(Vec<InviteView>),
 }
 
 /// The mesh as a whole.
@@ -286,81 +193,6 @@ pub struct Obstacle {
     pub permanent: bool,
 }
 
-/// Whether a node is a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Admission {
-    /// It waits for approval.
-    Pending,
-    /// It is a member.
-    Approved,
-    /// For a while it is not.
-    Suspended,
-    /// It is not.
-    Blacklisted,
-}
-
-impl Admission {
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Approved => "APPROVED",
-            Self::Suspended => "SUSPENDED",
-            Self::Blacklisted => "BLACKLISTED",
-        }
-    }
-}
-
-/// Whether a node is heard from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Liveness {
-    /// Heard from lately.
-    Healthy,
-    /// Not for 15 s.
-    Suspect,
-    /// Not for 30 s.
-    Offline,
-}
-
-impl Liveness {
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Healthy => "HEALTHY",
-            Self::Suspect => "SUSPECT",
-            Self::Offline => "OFFLINE",
-        }
-    }
-}
-
-/// Whether a node can take work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Condition {
-    /// It can.
-    Online,
-    /// Its host is overloaded.
-    Degraded,
-    /// It is catching up.
-    Syncing,
-    /// It takes no new work.
-    Maintenance,
-}
-
-impl Condition {
-    /// The name in the API.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Online => "ONLINE",
-            Self::Degraded => "DEGRADED",
-            Self::Syncing => "SYNCING",
-            Self::Maintenance => "MAINTENANCE",
-        }
-    }
-}
-
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
@@ -394,6 +226,41 @@ pub struct NodeView {
     pub flapping: bool,
     /// What to do about it.
     pub advice: Option<Advice>,
+    /// Labels that operators gave it.
+    pub labels: Vec<String>,
+    /// While it waits: the code that it shows too, once both sides have said their part of it.
+    pub code: Option<Code>,
+    /// Whether it acts for an owner that is not its own.
+    pub delegated: bool,
+    /// Why it was blocked.
+    pub reason: Option<BlockReason>,
+    /// What was written beside the last decision.
+    pub note: String,
+    /// The node that it goes on as, where its key was replaced.
+    pub replaced_by: Option<NodeId>,
+}
+
+/// An invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteView {
+    /// Which.
+    pub invite: InviteId,
+    /// Who made it.
+    pub sponsor: AccountId,
+    /// What the nodes may do, besides submitting jobs.
+    pub role: Role,
+    /// How many nodes it lets in.
+    pub uses: u16,
+    /// How many have joined with it.
+    pub used: u16,
+    /// When it was made.
+    pub at: UnixMillis,
+    /// Until when it is good.
+    pub expires: UnixMillis,
+    /// Whether it was taken back.
+    pub revoked: bool,
+    /// For people: whom it is for.
+    pub hint: String,
 }
 
 /// A balance.
@@ -466,6 +333,8 @@ pub struct ReceiptProof {
     pub genesis: Signed<Genesis>,
     /// What the submitter signed.
     pub authorization: Signed<JobAuthorization>,
+    /// Where a node signed it that acts for the submitter: what allows it to.
+    pub delegation: Option<Signed<Delegation>>,
     /// The job.
     pub spec: JobSpec,
     /// The header that the worker signed.

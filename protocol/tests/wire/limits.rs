@@ -6,23 +6,30 @@ use protocol::{
     ids::{Hash, NodeId, TaskIndex},
     limits::{
         ADDRESS_BYTES_MAX, ADDRESSES_MAX, ADMISSION_BYTES_MAX, BATCH_ITEMS_MAX, BLOCKED_MAX,
-        ENVELOPE_BYTES_MAX, GOSSIP_BYTES_MAX, NODES_MAX, RPC_BYTES_MAX, STRANGER_BYTES_MAX,
+        ENVELOPE_BYTES_MAX, GOSSIP_BYTES_MAX, NODES_MAX, NOTE_BYTES_MAX, RPC_BYTES_MAX,
+        STRANGER_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX,
     },
     sign::{Signable, Signed},
     wire::{
         advert::Advert,
         blob::{BLOBS_PER_REQUEST_MAX, BlobRequest, BlobWanted},
-        enroll::{EnrollResponse, Enrollment, Membership, NodeAddress, NodeDecision, OwnerConsent},
+        enroll::{
+            BlockReason, EnrollResponse, Enrollment, Membership, NodeAddress, NodeDecision,
+            NodeLabels, OwnerConsent, Role, Verdict,
+        },
         genesis::Genesis,
         heartbeat::{HeartbeatResponse, Roster},
+        invite::{InviteRevoke, InviteTerms, InviteUse},
         job::{JobAuthorization, JobCancel, JobSpec, Transfer},
         lease::{LeaseHeader, LeaseItem},
+        owner::{Delegation, KeyRotation},
         receipt::ReceiptHeader,
     },
 };
 
 use super::samples::{
-    FENCE, JOB, LEASE, account, genesis, mesh, node, node_key, signed_authorization, signed_genesis,
+    AT, FENCE, JOB, LEASE, account, decision, delegation, genesis, mesh, node, node_key, owner_key,
+    signed_authorization, signed_genesis,
 };
 
 /// What an envelope adds to the payload, in bytes.
@@ -46,6 +53,12 @@ fn every_statement_fits_an_envelope() {
         signed_bytes_max::<Enrollment>(),
         signed_bytes_max::<OwnerConsent>(),
         signed_bytes_max::<NodeDecision>(),
+        signed_bytes_max::<NodeLabels>(),
+        signed_bytes_max::<Delegation>(),
+        signed_bytes_max::<KeyRotation>(),
+        signed_bytes_max::<InviteTerms>(),
+        signed_bytes_max::<InviteUse>(),
+        signed_bytes_max::<InviteRevoke>(),
         signed_bytes_max::<Transfer>(),
         signed_bytes_max::<JobCancel>(),
     ];
@@ -60,8 +73,25 @@ fn the_largest_advert_fits_a_gossip_message() {
 
 #[test]
 fn the_largest_request_to_join_fits_what_strangers_may_send() {
-    let largest = signed_bytes_max::<Enrollment>() + signed_bytes_max::<OwnerConsent>();
+    let largest = signed_bytes_max::<Enrollment>()
+        + signed_bytes_max::<OwnerConsent>()
+        + signed_bytes_max::<InviteUse>()
+        + 64;
     assert!(largest <= STRANGER_BYTES_MAX, "{largest}");
+}
+
+#[test]
+fn the_largest_decision_and_the_most_labels_fit_their_statements() {
+    let decision = NodeDecision {
+        roles: Role::ALL.to_vec(),
+        note: "n".repeat(NOTE_BYTES_MAX),
+        reason: Some(BlockReason::ManualReview),
+        ..decision(Verdict::Approve)
+    };
+    assert!(try_encode(&decision).is_ok());
+    let labels: Vec<_> = (0..TAGS_MAX).map(|_| "l".repeat(TAG_BYTES_MAX)).collect();
+    let labels = NodeLabels { node: node(), add: labels.clone(), remove: labels, at: AT };
+    assert!(try_encode(&labels).is_ok());
 }
 
 #[test]
@@ -76,6 +106,8 @@ fn the_largest_mesh_fits_an_admission_and_a_roster() {
         epoch: 1,
         coordinators: coordinators.clone(),
         members: members.clone(),
+        account: account(),
+        delegation: Some(Signed::sign(&delegation(), mesh(), &owner_key())),
     };
     let admitted = EnrollResponse::Admitted(Box::new(membership));
     assert!(try_encode(&admitted).unwrap().len() + Genesis::BYTES_MAX <= ADMISSION_BYTES_MAX);

@@ -2,8 +2,10 @@
 
 use protocol::{
     batch::{Batch, Commitment},
+    code::Nonce,
     codec::encode,
-    ids::{AccountId, Hash, JobId, LeaseId, MeshId, NodeId, TaskIndex},
+    ids::{AccountId, Hash, InviteId, JobId, LeaseId, MeshId, NodeId, TaskIndex},
+    invite::{Invite, Secret},
     keys::SecretKey,
     outcome::{Interruption, Outcome, Trap},
     price::Price,
@@ -17,11 +19,13 @@ use protocol::{
         availability::{Availability, Cause, Openness, Reason},
         blob::{BlobRequest, BlobWanted},
         enroll::{
-            EnrollRequest, EnrollResponse, Enrollment, HelloRequest, HelloResponse, Membership,
-            MeshHello, NodeAddress, NodeDecision, OwnerConsent, Role, Verdict,
+            BlockReason, EnrollRequest, EnrollResponse, EnrollStatements, Enrollment, HelloRequest,
+            HelloResponse, Membership, MeshHello, NodeAddress, NodeDecision, NodeLabels,
+            OwnerConsent, Role, Verdict,
         },
         genesis::{Genesis, Joining},
         heartbeat::{Heartbeat, HeartbeatResponse, HeldLease, Roster},
+        invite::{InviteRevoke, InviteTerms, InviteUse},
         job::{
             EndPolicy, JobAuthorization, JobCancel, JobSpec, Reduce, Scope, TaskLimits, Transfer,
         },
@@ -31,6 +35,7 @@ use protocol::{
             TaskInput,
         },
         order::{NodeOrder, Order},
+        owner::{Delegation, KeyRotation},
         receipt::{ReceiptHeader, ResultRequest, ResultResponse, TaskReceipt},
     },
 };
@@ -38,6 +43,9 @@ use protocol::{
 use super::{WireType, wire_type};
 
 pub(crate) const JOB: JobId = JobId([0x10; 16]);
+pub(crate) const NONCE: Nonce = Nonce([0x12; 32]);
+pub(crate) const INVITE: InviteId = InviteId([0x13; 16]);
+const SECRET: Secret = Secret([0x14; 16]);
 pub(crate) const LEASE: LeaseId = LeaseId([0x11; 16]);
 pub(crate) const AT: UnixMillis = UnixMillis(1_790_000_000_123);
 pub(crate) const FENCE: Fence = Fence { epoch: 1, term: 7, index: 4_242 };
@@ -136,12 +144,64 @@ pub(crate) fn enrollment() -> Enrollment {
         name: "desk".into(),
         roles: vec![Role::Worker, Role::Submitter],
         software: "weft/0.1.0".into(),
+        commitment: NONCE.commitment(),
         at: AT,
     }
 }
 
+pub(crate) fn delegation() -> Delegation {
+    Delegation { node: node(), owner: account(), at: AT }
+}
+
+pub(crate) fn rotation() -> KeyRotation {
+    KeyRotation { old: node(), new: NodeId([0x23; 32]), at: AT }
+}
+
+pub(crate) fn labels() -> NodeLabels {
+    NodeLabels {
+        node: node(),
+        add: vec!["gpu".into(), "zone:attic".into()],
+        remove: vec!["slow".into()],
+        at: AT,
+    }
+}
+
+pub(crate) fn invite_terms() -> InviteTerms {
+    InviteTerms {
+        invite: INVITE,
+        key: SECRET.key().public(),
+        role: Role::Worker,
+        uses: 1,
+        expires: AT,
+        hint: "laptop".into(),
+        at: AT,
+    }
+}
+
+fn invite_text() -> Invite {
+    Invite {
+        mesh: mesh(),
+        name: "home".into(),
+        hosts: vec![address()],
+        invite: INVITE,
+        secret: SECRET,
+        role: Role::Worker,
+        expires: AT,
+        sponsor: account(),
+    }
+}
+
 pub(crate) fn decision(verdict: Verdict) -> NodeDecision {
-    NodeDecision { node: node(), verdict, roles: vec![Role::Worker], at: AT }
+    NodeDecision {
+        node: node(),
+        verdict,
+        roles: vec![Role::Worker],
+        delegation: (verdict == Verdict::Approve)
+            .then(|| Signed::sign(&delegation(), mesh(), &owner_key())),
+        reason: (verdict == Verdict::Block).then_some(BlockReason::ForgedResults),
+        note: String::new(),
+        at: AT,
+    }
 }
 
 pub(crate) fn address() -> NodeAddress {
@@ -154,6 +214,8 @@ pub(crate) fn membership() -> Membership {
         epoch: 1,
         coordinators: vec![address()],
         members: vec![node()],
+        account: account(),
+        delegation: None,
     }
 }
 
@@ -279,8 +341,15 @@ pub(crate) fn output() -> OutputManifest {
 /// Everything that is signed. The first is the only one that is frozen with its signature around it: the
 /// envelope is the same for all.
 pub(crate) fn statements() -> Vec<WireType> {
-    let decisions =
-        [("approve", Verdict::Approve), ("reject", Verdict::Reject), ("block", Verdict::Block)];
+    let decisions = [
+        ("approve", Verdict::Approve),
+        ("reject", Verdict::Reject),
+        ("block", Verdict::Block),
+        ("suspend", Verdict::Suspend),
+        ("reinstate", Verdict::Reinstate),
+        ("unblock", Verdict::Unblock),
+        ("leave", Verdict::Leave),
+    ];
     vec![
         wire_type("signed-genesis", vec![("one", signed_genesis())]),
         wire_type(
@@ -304,6 +373,16 @@ pub(crate) fn statements() -> Vec<WireType> {
             "node-decision",
             decisions.map(|(name, verdict)| (name, decision(verdict))).to_vec(),
         ),
+        wire_type("node-labels", vec![("one", labels())]),
+        wire_type("delegation", vec![("one", delegation())]),
+        wire_type("key-rotation", vec![("one", rotation())]),
+        wire_type("invite-terms", vec![("one", invite_terms())]),
+        wire_type(
+            "invite-use",
+            vec![("one", InviteUse { invite: INVITE, node: node(), account: account() })],
+        ),
+        wire_type("invite-revoke", vec![("one", InviteRevoke { invite: INVITE, at: AT })]),
+        wire_type("invite", vec![("one", invite_text())]),
         wire_type("job-authorization", vec![("one", authorization())]),
         wire_type("job-cancel", vec![("one", JobCancel { job: JOB, at: AT })]),
         wire_type("transfer", vec![("one", transfer())]),
@@ -363,10 +442,16 @@ fn joining() -> Vec<WireType> {
         members: 3,
         pristine: true,
     };
-    let request = EnrollRequest {
+    let statements = EnrollStatements {
         enrollment: Signed::sign(&enrollment(), mesh(), &node_key()),
         consent: Signed::sign(&OwnerConsent { node: node(), at: AT }, mesh(), &owner_key()),
+        invite: None,
     };
+    let invited = EnrollStatements {
+        invite: Some(invite_text().proof(node(), account())),
+        ..statements.clone()
+    };
+    let first = EnrollRequest { statements, reveal: None };
     vec![
         wire_type("hello-request", vec![("one", HelloRequest { version: VERSION })]),
         wire_type(
@@ -376,12 +461,20 @@ fn joining() -> Vec<WireType> {
                 ("member", HelloResponse { version: VERSION, mesh: Some(hello) }),
             ],
         ),
-        wire_type("enroll-request", vec![("one", request)]),
+        wire_type(
+            "enroll-request",
+            vec![
+                ("first", first.clone()),
+                ("revealing", EnrollRequest { reveal: Some(NONCE), ..first }),
+                ("invited", EnrollRequest { statements: invited, reveal: None }),
+            ],
+        ),
         wire_type(
             "enroll-response",
             vec![
                 ("admitted", EnrollResponse::Admitted(Box::new(membership()))),
-                ("pending", EnrollResponse::Pending { retry_after_ms: 2_000 }),
+                ("pending", EnrollResponse::Pending { retry_after_ms: 2_000, nonce: Some(NONCE) }),
+                ("later", EnrollResponse::Pending { retry_after_ms: 2_000, nonce: None }),
                 ("refused", EnrollResponse::Refused(RejectReason::Blacklisted)),
                 ("elsewhere", EnrollResponse::Elsewhere(vec![address()])),
             ],

@@ -12,13 +12,15 @@ use protocol::{
     wire::{
         availability::Advice,
         client::{ClientRequest, ClientResponse, Query},
-        enroll::{Role, Verdict},
+        enroll::{BlockReason, Role, Verdict},
         genesis::Joining,
         group::{Candidacy, Candidate, CoordinatorView, GroupView, Seat},
+        invite::InviteRevoke,
         job::JobCancel,
         view::{
-            Admission, Answer, BalanceView, Condition, ExplainView, HistoryView, JobState, JobView,
-            Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView, TaskState, TaskView,
+            Admission, Answer, BalanceView, Condition, ExplainView, HistoryView, InviteView,
+            JobState, JobView, Liveness, MeshView, NodeView, Obstacle, ReceiptProof, ReceiptView,
+            TaskState, TaskView,
         },
     },
 };
@@ -26,9 +28,9 @@ use protocol::{
 use super::{
     WireType,
     samples::{
-        AT, JOB, account, address, advert, availability, decision, mesh, node, node_key, output,
-        owner_key, receipt, receipt_header, signed_authorization, signed_genesis, signed_order,
-        spec, transfer,
+        AT, INVITE, JOB, account, address, advert, availability, decision, delegation,
+        invite_terms, labels, mesh, node, node_key, output, owner_key, receipt, receipt_header,
+        rotation, signed_authorization, signed_genesis, signed_order, spec, transfer,
     },
     wire_type,
 };
@@ -74,6 +76,23 @@ fn requests() -> Vec<(&'static str, ClientRequest)> {
         ("cancel", ClientRequest::Cancel(cancel)),
         ("decide", ClientRequest::Decide(decide)),
         ("transfer", ClientRequest::Transfer(Signed::sign(&transfer(), mesh(), &owner_key()))),
+        ("label", ClientRequest::Label(Signed::sign(&labels(), mesh(), &owner_key()))),
+        ("invite", ClientRequest::Invite(Signed::sign(&invite_terms(), mesh(), &owner_key()))),
+        (
+            "revoke-invite",
+            ClientRequest::RevokeInvite(Signed::sign(
+                &InviteRevoke { invite: INVITE, at: AT },
+                mesh(),
+                &owner_key(),
+            )),
+        ),
+        (
+            "rotate-key",
+            ClientRequest::RotateKey {
+                by_old: Signed::sign(&rotation(), mesh(), &node_key()),
+                by_new: Signed::sign(&rotation(), mesh(), &owner_key()),
+            },
+        ),
     ];
     requests.push(("order", ClientRequest::Order(signed_order())));
     requests.push(("stand", ClientRequest::Stand(candidacy())));
@@ -102,6 +121,7 @@ fn queries() -> Vec<(&'static str, Query)> {
         ("watch", Query::Watch { job: JOB, version: 9 }),
         ("addresses", Query::Addresses(vec![node()])),
         ("group", Query::Group),
+        ("invites", Query::Invites),
     ]
 }
 
@@ -128,6 +148,7 @@ fn answers() -> Vec<(&'static str, Answer)> {
         ("receipt", Answer::Receipt(Box::new(proof()))),
         ("addresses", Answer::Addresses(vec![address()])),
         ("group", Answer::Group(group())),
+        ("invites", Answer::Invites(vec![invite()])),
     ];
     answers.extend(jobs.map(|(name, state)| (name, Answer::Job(Box::new(job(state))))));
     answers
@@ -263,8 +284,28 @@ fn nodes() -> Vec<NodeView> {
             healthy: liveness == Liveness::Healthy,
             flapping: liveness == Liveness::Suspect,
             advice: (liveness == Liveness::Offline).then_some(Advice::Decommission),
+            labels: vec!["gpu".into()],
+            code: "417208".parse().ok().filter(|_| admission == Admission::Pending),
+            delegated: admission == Admission::Approved,
+            reason: (admission == Admission::Blacklisted).then_some(BlockReason::DosBehavior),
+            note: "as agreed".into(),
+            replaced_by: (admission == Admission::Approved).then(node),
         })
         .to_vec()
+}
+
+fn invite() -> InviteView {
+    InviteView {
+        invite: INVITE,
+        sponsor: account(),
+        role: Role::Worker,
+        uses: 3,
+        used: 1,
+        at: AT,
+        expires: AT,
+        revoked: true,
+        hint: "laptop".into(),
+    }
 }
 
 fn balance() -> BalanceView {
@@ -314,6 +355,7 @@ fn proof() -> ReceiptProof {
         receipt: RECEIPT,
         genesis: signed_genesis(),
         authorization: signed_authorization(),
+        delegation: Some(Signed::sign(&delegation(), mesh(), &owner_key())),
         spec: spec(None),
         header: Batch::sign(&header, items, mesh(), &node_key()).header,
         item,

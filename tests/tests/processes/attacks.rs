@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use node::home::{Home, Keys};
 use protocol::{
     batch::{Batch, Commitment},
+    code::Nonce,
     codec::encode,
     ids::{AccountId, Hash, JobId, LeaseId, MeshId, NodeId, TaskIndex},
     keys::SecretKey,
@@ -20,8 +21,8 @@ use protocol::{
         VERSION,
         client::{ClientRequest, ClientResponse, Query},
         enroll::{
-            EnrollRequest, EnrollResponse, Enrollment, HelloRequest, HelloResponse, NodeDecision,
-            OwnerConsent, Role, Verdict,
+            EnrollRequest, EnrollResponse, EnrollStatements, Enrollment, HelloRequest,
+            HelloResponse, NodeDecision, OwnerConsent, Role, Verdict,
         },
         lease::{Fence, LeaseHeader, LeaseItem},
         manifest::{BlobRef, OutputManifest},
@@ -78,12 +79,15 @@ pub(crate) fn enrollment(keys: &Keys, mesh: MeshId, at: UnixMillis) -> EnrollReq
         name: "mallory".to_owned(),
         roles: vec![Role::Worker],
         software: "0.1.0".to_owned(),
+        commitment: Nonce([7; 32]).commitment(),
         at,
     };
-    EnrollRequest {
+    let statements = EnrollStatements {
         enrollment: Signed::sign(&enrollment, mesh, &keys.node),
         consent: Signed::sign(&OwnerConsent { node, at }, mesh, &keys.owner),
-    }
+        invite: None,
+    };
+    EnrollRequest { statements, reveal: None }
 }
 
 #[test]
@@ -234,6 +238,9 @@ fn a_blocked_node_is_cut_off_and_its_old_approval_does_not_bring_it_back() -> an
         node: mallory.node.node(),
         verdict: Verdict::Approve,
         roles: vec![Role::Worker],
+        delegation: None,
+        reason: None,
+        note: String::new(),
         at: UnixMillis(1_000),
     };
     let approval = Signed::sign(&yesterday, id, &owner.owner);

@@ -1,6 +1,7 @@
 //! The binaries as a person or a script meets them: real nodes on loopback, real guests, real crashes.
 
 mod abuse;
+mod admission;
 mod attacks;
 mod books;
 mod commands;

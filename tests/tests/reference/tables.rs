@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// The files that declare wire types, in the order of the document.
-const WIRE: [&str; 12] = [
+const WIRE: [&str; 14] = [
     "genesis",
     "enroll",
+    "owner",
+    "invite",
     "advert",
     "job",
     "manifest",

@@ -1,13 +1,13 @@
 //! The mesh as a whole, and its nodes.
 
 use protocol::{
-    ids::{AccountId, NodeId},
-    limits::{BLOCKED_MAX, NODES_MAX},
+    ids::{AccountId, InviteId, NodeId},
+    limits::{BLOCKED_MAX, INVITES_MAX, NODES_MAX},
     merkle::Digest,
     time::UnixMillis,
     wire::{
         enroll::Role,
-        view::{Admission, Condition, Liveness, NodeView},
+        view::{Admission, Condition, InviteView, Liveness, NodeView},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
     records::{Range, ReadError, Records, Table},
     state::{
         keys,
-        record::{Counts, Head, NodeRecord, Policy, Row as _},
+        record::{BadRow, Counts, Head, InviteRecord, NodeRecord, Policy, Row as _},
     },
 };
 
@@ -85,14 +85,18 @@ pub fn node<R: Records + ?Sized>(
     get(records, &node.0)
 }
 
-/// All nodes, in the order of their ids: members, those who wait, those who were refused. At most
-/// [`NODES_MAX`].
+/// All nodes, in the order of their ids: members, those who wait, those who were refused. Keys that have ended are
+/// left out, for the node goes on under another; and nodes that have left. At most [`NODES_MAX`].
 ///
 /// # Errors
 ///
 /// If the records cannot be read.
 pub fn nodes<R: Records + ?Sized>(records: &R) -> Result<Vec<NodeView>, ReadError> {
-    Ok(all(records)?.into_iter().map(|(node, record)| view(node, record)).collect())
+    let gone = |record: &NodeRecord| {
+        record.left || record.replaced.is_some() && record.admission == Admission::Blacklisted
+    };
+    let nodes = all(records)?.into_iter().filter(|(_, record)| !gone(record));
+    Ok(nodes.map(|(node, record)| view(node, record)).collect())
 }
 
 /// All members, and who must stay out.
@@ -113,6 +117,62 @@ pub fn roster<R: Records + ?Sized>(records: &R) -> Result<Roster, ReadError> {
     blocked.sort_unstable_by(|one, other| other.cmp(one));
     let blocked = blocked.into_iter().map(|(_, node)| node).take(BLOCKED_MAX).collect();
     Ok(Roster { version: counts.roster, members, blocked })
+}
+
+/// Old keys whose time is over at `now` and that have not been ended yet.
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn ended_keys<R: Records + ?Sized>(
+    records: &R,
+    now: UnixMillis,
+) -> Result<Vec<NodeId>, ReadError> {
+    let ended = |record: &NodeRecord| {
+        record.admission == Admission::Approved
+            && record.replaced.is_some_and(|replaced| now >= replaced.until)
+    };
+    Ok(all(records)?
+        .into_iter()
+        .filter(|(_, record)| ended(record))
+        .map(|(node, _)| node)
+        .collect())
+}
+
+/// All invites that are kept, in the order of their ids. At most [`INVITES_MAX`].
+///
+/// # Errors
+///
+/// If the records cannot be read.
+pub fn invites<R: Records + ?Sized>(records: &R) -> Result<Vec<InviteView>, ReadError> {
+    let records = invite_records(records)?;
+    let view = |(invite, record): (InviteId, InviteRecord)| {
+        let terms =
+            record.terms.peek().map_err(|error| BadRow::Body(error).in_table(Table::Invites))?;
+        Ok(InviteView {
+            invite,
+            sponsor: AccountId(*record.terms.claimed_signer()),
+            role: terms.role,
+            uses: terms.uses,
+            used: u16::try_from(record.nodes.len()).unwrap_or(u16::MAX),
+            at: terms.at,
+            expires: terms.expires,
+            revoked: record.revoked,
+            hint: terms.hint,
+        })
+    };
+    records.into_iter().map(view).collect()
+}
+
+pub(crate) fn invite_records<R: Records + ?Sized>(
+    records: &R,
+) -> Result<Vec<(InviteId, InviteRecord)>, ReadError> {
+    let range = Range { from: vec![0], to: vec![u8::MAX; 17], reverse: false, limit: INVITES_MAX };
+    let found = records.scan(Table::Invites, &range)?.into_iter().filter_map(|(key, value)| {
+        let invite = InviteId(key.try_into().ok()?);
+        Some(InviteRecord::from_bytes(&value).map(|record| (invite, record)))
+    });
+    found.collect()
 }
 
 fn all<R: Records + ?Sized>(records: &R) -> Result<Vec<(NodeId, NodeRecord)>, ReadError> {
@@ -142,5 +202,11 @@ fn view(node: NodeId, record: NodeRecord) -> NodeView {
         healthy: false,
         flapping: false,
         advice: None,
+        labels: record.labels,
+        code: None,
+        delegated: record.account != record.own,
+        reason: record.reason,
+        note: record.note,
+        replaced_by: record.replaced.map(|replaced| replaced.by),
     }
 }

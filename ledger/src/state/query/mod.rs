@@ -13,9 +13,10 @@ mod tasks;
 
 use protocol::limits::LIST_ITEMS_MAX;
 
+pub(crate) use self::mesh::invite_records;
 pub use self::{
     jobs::{job, job_ids, jobs, open_jobs, terms},
-    mesh::{MeshFacts, Roster, mesh, node, nodes, roster},
+    mesh::{MeshFacts, Roster, ended_keys, invites, mesh, node, nodes, roster},
     money::{account, balance, history},
     receipts::{UnsignedProof, receipt_proof, receipts},
     tasks::{PendingTasks, TaskRow, pending_tasks, tasks},

@@ -194,6 +194,7 @@ pub fn receipt_proof<R: Records + ?Sized>(
         receipt,
         genesis: facts.policy.genesis,
         authorization: terms.authorization,
+        delegation: terms.delegation,
         spec: terms.spec,
         header: body.header,
         item: receipt_item,

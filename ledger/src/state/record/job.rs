@@ -11,6 +11,7 @@ use protocol::{
     units::{Credits, Fuel},
     wire::{
         job::{JobAuthorization, JobSpec},
+        owner::Delegation,
         view::JobState,
     },
 };
@@ -23,6 +24,8 @@ use super::rows;
 pub struct JobTerms {
     /// Who pays, and how much at most: as it was signed.
     pub authorization: Signed<JobAuthorization>,
+    /// Where a node signed that acts for who pays: what allows it to.
+    pub delegation: Option<Signed<Delegation>>,
     /// What is to be done.
     pub spec: JobSpec,
     /// What the mesh asks: its price when the job was submitted; nothing for work on one's own machines.
@@ -139,6 +142,6 @@ impl JobProgress {
 }
 
 rows! {
-    JobTerms: Jobs, format 1, at most limits::JOB_SPEC_BYTES_MAX + limits::ENVELOPE_BYTES_MAX + 256;
+    JobTerms: Jobs, format 2, at most limits::JOB_SPEC_BYTES_MAX + limits::ENVELOPE_BYTES_MAX + 1024;
     JobProgress: Jobs, format 2, at most 256;
 }

@@ -55,7 +55,9 @@ pub struct Counts {
     pub nodes: u32,
     /// Of those, the ones that wait.
     pub pending: u32,
-    /// Grows with every change of who is a member.
+    /// Invites that are kept.
+    pub invites: u32,
+    /// Grows with every change of who is a member, and of who is blocked.
     pub roster: u64,
     /// Whether the ledger holds more than Genesis and enrolment.
     pub used: bool,
@@ -95,7 +97,7 @@ pub struct UsedId {
 
 rows! {
     Head: Meta, format 1, at most 4 * 1024;
-    Counts: Meta, format 2, at most 64;
+    Counts: Meta, format 3, at most 64;
     Policy: Meta, format 3, at most ENVELOPE_BYTES_MAX + 16 * 1024;
     UsedId: Ids, format 1, at most 256;
 }

@@ -4,6 +4,7 @@
 //! this build does not know is a [`ReadError`]: the node must stop, not guess.
 
 mod account;
+mod invite;
 mod job;
 mod meta;
 mod node;
@@ -14,9 +15,10 @@ use thiserror::Error;
 
 pub use self::{
     account::{AccountRecord, HistoryKind, HistoryRecord},
+    invite::InviteRecord,
     job::{EndReason, JobProgress, JobTerms},
     meta::{Counts, Head, Policy, UsedId},
-    node::NodeRecord,
+    node::{NodeRecord, Replaced},
     task::{BatchRecord, TaskEnd, TaskRecord},
 };
 use crate::records::{ReadError, Table};

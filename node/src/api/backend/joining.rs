@@ -8,11 +8,11 @@ use portal_api::{
     problem::{ErrorCode, Problem},
     views::{JoinRequest, JoinState, Joining, LeaveRequest, Left},
 };
-use protocol::limits::ADDRESS_BYTES_MAX;
+use protocol::{invite::Invite, limits::ADDRESS_BYTES_MAX};
 use tokio::sync::oneshot;
 
 use super::{Asking, NodeApi, Standing};
-use crate::app::{Join, Mine, Order, Patience};
+use crate::app::{Errand, Join, Mine, Order, Patience};
 
 /// How long the other node may take to say what it thinks of this one.
 const REACH_WITHIN: Duration = Duration::from_secs(25);
@@ -25,6 +25,7 @@ impl From<&Asking> for Joining {
             members: asking.members,
             peer: asking.node,
             address: asking.address.clone(),
+            code: asking.code.map(protocol::code::Code::digits),
             state: if asking.refused.is_some() { JoinState::Refused } else { JoinState::Pending },
             reason: asking.refused.clone(),
         }
@@ -33,15 +34,18 @@ impl From<&Asking> for Joining {
 
 impl NodeApi {
     pub(super) async fn ask_to_join(&self, request: JoinRequest) -> Answer<Joining> {
-        let address = reachable(&request.address)?;
+        let (addresses, invite) = whom(&request)?;
+        let whom = match (&invite, &request.address) {
+            (Some(invite), _) => format!("the mesh \"{}\"", invite.name),
+            (None, address) => address.clone().unwrap_or_default(),
+        };
         if !request.leave_mine {
             self.check_pristine()?;
         }
         let (reached, answer) = oneshot::channel();
         let join = Join {
-            addresses: vec![address],
+            errand: Errand { addresses, invite, patience: Patience::UntilDecided },
             mine: if request.leave_mine { Mine::Leave } else { Mine::IfPristine },
-            patience: Patience::UntilDecided,
             reached: Some(reached),
         };
         let ending = || Problem::new(ErrorCode::NotReady, "this node is shutting down");
@@ -49,17 +53,16 @@ impl NodeApi {
         match tokio::time::timeout(REACH_WITHIN, answer).await {
             Ok(Ok(Ok(asking))) => Ok(Joining::from(&asking)),
             Ok(Ok(Err(why))) => {
-                Err(Problem::new(ErrorCode::NodeUnreachable, format!("{}: {why}", request.address)))
+                Err(Problem::new(ErrorCode::NodeUnreachable, format!("{whom}: {why}")))
             }
             // Somebody else asked for another mesh meanwhile.
             Ok(Err(_)) => Err(Problem::new(
                 ErrorCode::WrongState,
                 "another request to join has taken the place of this one",
             )),
-            Err(_) => Err(Problem::new(
-                ErrorCode::NodeUnreachable,
-                format!("{} does not answer", request.address),
-            )),
+            Err(_) => {
+                Err(Problem::new(ErrorCode::NodeUnreachable, format!("{whom} does not answer")))
+            }
         }
     }
 
@@ -110,6 +113,28 @@ impl NodeApi {
             kept: self.options.home.old_dir().join(mesh.to_string()).display().to_string(),
         })
     }
+}
+
+/// Where to ask, and with which invite.
+fn whom(request: &JoinRequest) -> Answer<(Vec<Multiaddr>, Option<Invite>)> {
+    match (&request.address, &request.invite) {
+        (Some(address), None) => Ok((vec![reachable(address)?], None)),
+        (None, Some(text)) => {
+            let invite: Invite = text.parse().map_err(|error| {
+                Problem::new(ErrorCode::InviteInvalid, crate::app::chain(&error))
+            })?;
+            Ok((addresses(&invite)?, Some(invite)))
+        }
+        (Some(_), Some(_)) | (None, None) => Err(Problem::new(
+            ErrorCode::ValidationFailed,
+            "either `address` or `invite` says which mesh to join",
+        )),
+    }
+}
+
+/// Where whoever holds an invite asks.
+pub(crate) fn addresses(invite: &Invite) -> Answer<Vec<Multiaddr>> {
+    invite.addresses().map(|(node, address)| reachable(&format!("{address}/p2p/{node}"))).collect()
 }
 
 /// Reads an address that names a node.

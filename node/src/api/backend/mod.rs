@@ -2,6 +2,7 @@
 
 mod content;
 mod coordination;
+mod invites;
 mod jobs;
 mod joining;
 mod local;
@@ -19,13 +20,14 @@ use portal_api::{
     reference::JobRef,
     views::{
         Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Job, JobResults, JoinRequest, Joining, LeaveRequest, Left, LimitsChange, Node, OwnerLimits,
-        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest,
-        Task,
+        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
+        LeaveRequest, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest, Peer, Plan,
+        Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
-    ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
+    code::Code,
+    ids::{AccountId, Hash, InviteId, JobId, MeshId, NodeId, ReceiptId, TaskIndex},
     wire::{
         advert::Isolation,
         enroll::{MeshHello, Verdict},
@@ -87,6 +89,10 @@ pub struct Asking {
     pub node: NodeId,
     /// Where that is.
     pub address: String,
+    /// Whether it was found on the local network.
+    pub on_lan: bool,
+    /// The code that whoever approves sees too, once both sides have said their part of it.
+    pub code: Option<Code>,
     /// Why it refused; nothing while it has not decided.
     pub refused: Option<String>,
 }
@@ -144,14 +150,29 @@ impl NodeApi {
                 let detail = "this node has just started and is opening its ledger";
                 Err(Problem::new(ErrorCode::NotReady, detail).retry_after(1))
             }
-            Standing::Waiting => Err(Problem::new(
-                ErrorCode::NotApproved,
-                "this node waits to be approved; on a machine of the mesh: weft node approve NAME",
-            )),
+            Standing::Waiting => {
+                let code = self.asking.borrow().as_ref().and_then(|asking| asking.code);
+                let shown = code.map(|code| format!(" with the code {code}")).unwrap_or_default();
+                let name = self.options.name();
+                let detail = format!(
+                    "this node waits to be approved{shown}; on a machine of the mesh: weft node approve {name}"
+                );
+                Err(Problem::new(ErrorCode::NotApproved, detail))
+            }
             Standing::Refused(reason) => Err(Problem::new(
                 ErrorCode::NotApproved,
                 format!("this node was refused: {reason}"),
             )),
+        }
+    }
+
+    /// The account that pays for what is submitted here.
+    fn owner_account(&self) -> AccountId {
+        match &*self.standing.borrow() {
+            Standing::Member(member) => member.context.owner.account(),
+            Standing::Starting | Standing::Waiting | Standing::Refused(_) => {
+                self.options.keys.owner.account()
+            }
         }
     }
 
@@ -168,7 +189,7 @@ fn unexpected() -> Problem {
 
 impl Backend for NodeApi {
     fn account(&self) -> AccountId {
-        self.options.keys.owner.account()
+        self.owner_account()
     }
 
     async fn status(&self) -> Answer<Status> {
@@ -228,6 +249,26 @@ impl Backend for NodeApi {
         let change = self.limits_change(change)?;
         self.change_machine(move |machine| machine.set_limits(&change)).await?;
         Ok(self.limits_now())
+    }
+
+    async fn label_node(&self, node: NodeId, change: LabelChange) -> Answer<Node> {
+        self.label(node, change).await
+    }
+
+    async fn invites(&self) -> Answer<Vec<Invite>> {
+        self.list_invites().await
+    }
+
+    async fn invite(&self, plan: InvitePlan) -> Answer<Invite> {
+        self.make_invite(plan).await
+    }
+
+    async fn revoke_invite(&self, invite: InviteId) -> Answer<Invite> {
+        self.take_back(invite).await
+    }
+
+    async fn rotate_key(&self) -> Answer<KeyChange> {
+        self.rotate().await
     }
 
     async fn jobs(&self, query: JobsQuery) -> Answer<Vec<Job>> {

@@ -2,25 +2,27 @@
 
 use portal_api::{
     backend::Answer,
-    problem::{ErrorCode, Problem},
+    problem::{ErrorCode, FieldError, Problem},
     views::{
-        Balance, Check, Credit, Decision, Health, Identity, Joining, Mesh, Node, Peer, Shared,
-        Sharing, Status, reasons,
+        Balance, Check, Credit, Decision, Health, Identity, Joining, KeyChange, LabelChange, Mesh,
+        Node, Peer, Shared, Sharing, Status, reasons,
     },
 };
 use protocol::{
+    code::{BadCode, Code},
     ids::NodeId,
     sign::Signed,
     time::{Clock as _, Timestamp},
     wire::{
         client::{ClientRequest, Query},
-        enroll::{NodeDecision, Verdict},
+        enroll::{BlockReason, NodeDecision, NodeLabels, Verdict},
+        owner::{Delegation, KeyRotation},
         view::{self, Admission, NodeView},
     },
 };
 
-use super::{NodeApi, Standing, unexpected};
-use crate::roles::clock::NodeClock;
+use super::{NodeApi, Standing, invites::try_signed, unexpected};
+use crate::{home::HomeError, roles::clock::NodeClock};
 
 impl NodeApi {
     pub(super) async fn show_status(&self) -> Answer<Status> {
@@ -34,7 +36,7 @@ impl NodeApi {
             None => None,
         };
         let credits = match &mesh {
-            Some(_) => self.ask(Query::Balance(self.options.keys.owner.account())).await.ok(),
+            Some(_) => self.ask(Query::Balance(self.owner_account())).await.ok(),
             None => None,
         };
         let credits = credits.and_then(|answer| {
@@ -48,7 +50,7 @@ impl NodeApi {
         Ok(Status {
             peer: self.options.node(),
             name: self.options.name(),
-            account: self.options.keys.owner.account(),
+            account: self.owner_account(),
             roles: self.options.config.roles.clone(),
             admission: match (&member, refused) {
                 (Some(_), _) => Admission::Approved,
@@ -57,6 +59,7 @@ impl NodeApi {
             },
             mesh: member.as_ref().map(|member| member.context.mesh),
             mesh_name: member.as_ref().map(|member| member.mesh_name.clone()),
+            code: joining.as_ref().and_then(|joining| joining.code.clone()),
             joining,
             leader: mesh.as_ref().and_then(|mesh| mesh.leader),
             work: mesh.as_ref().map(Mesh::from),
@@ -92,7 +95,7 @@ impl NodeApi {
         Identity {
             peer: self.options.node(),
             name: self.options.name(),
-            account: self.options.keys.owner.account(),
+            account: self.owner_account(),
             mesh,
             addresses: self.addresses().await,
             agent: format!("weft/{}", env!("CARGO_PKG_VERSION")),
@@ -141,18 +144,78 @@ impl NodeApi {
         let known = nodes.iter().find(|known| known.node == node).ok_or_else(|| {
             Problem::new(ErrorCode::NotFound, format!("{node} has not asked to join"))
         })?;
-        if decision.code.is_some() {
-            return Err(Problem::new(
-                ErrorCode::WrongState,
-                "nodes show no codes to compare in this build; leave the code out",
-            ));
-        }
+        compare_codes(known, decision.code.as_deref())?;
+        let (mesh, owner) = (member.context.mesh, &member.context.keys.owner);
+        let at = NodeClock::wall();
+        let was_mine = known.delegated && known.account == owner.account();
+        let is_mine = verdict == Verdict::Approve && decision.mine.unwrap_or(was_mine);
+        // What this owner's own machines are needs no delegation.
+        let delegation = (is_mine && (known.delegated || known.account != owner.account()))
+            .then(|| Signed::sign(&Delegation { node, owner: owner.account(), at }, mesh, owner));
+        let reason = match verdict {
+            Verdict::Block => Some(decision.reason.unwrap_or(BlockReason::ManualReview)),
+            Verdict::Approve
+            | Verdict::Reject
+            | Verdict::Suspend
+            | Verdict::Reinstate
+            | Verdict::Unblock
+            | Verdict::Leave => None,
+        };
         let roles = if decision.roles.is_empty() { known.roles.clone() } else { decision.roles };
-        let statement = NodeDecision { node, verdict, roles, at: NodeClock::wall() };
-        let signed = Signed::sign(&statement, member.context.mesh, &member.context.keys.owner);
-        member.submitter.change(ClientRequest::Decide(signed)).await?;
+        let note = decision.note.unwrap_or_default();
+        let statement = NodeDecision { node, verdict, roles, delegation, reason, note, at };
+        let statement = try_signed(&statement, mesh, owner)?;
+        member.submitter.change(ClientRequest::Decide(statement)).await?;
+        self.known_node(node).await
+    }
+
+    pub(super) async fn label(&self, node: NodeId, change: LabelChange) -> Answer<Node> {
+        let member = self.member()?;
+        let at = NodeClock::wall();
+        let statement = NodeLabels { node, add: change.add, remove: change.remove, at };
+        let statement = try_signed(&statement, member.context.mesh, &member.context.keys.owner)?;
+        member.submitter.change(ClientRequest::Label(statement)).await?;
+        self.known_node(node).await
+    }
+
+    /// The node as it is now.
+    async fn known_node(&self, node: NodeId) -> Answer<Node> {
         let nodes = self.node_views().await?;
         nodes.iter().find(|known| known.node == node).map(Node::from).ok_or_else(unexpected)
+    }
+
+    /// Replaces this node's key: in the ledger, and then in the data directory, for the next start.
+    pub(super) async fn rotate(&self) -> Answer<KeyChange> {
+        let member = self.member()?;
+        // A vote is a key's: whoever votes gives it up first, so that no majority is lost by two who change at once. That
+        // the founder's key stays is the ledger's own rule.
+        let founder = member.context.genesis.peek().map(|genesis| genesis.coordinator);
+        if founder != Ok(self.options.node())
+            && member.leader.here().is_some_and(|here| here.votes())
+        {
+            return Err(Problem::new(
+                ErrorCode::WrongState,
+                "this node votes among the coordinators; first take that from it: weft node approve NAME --roles worker",
+            ));
+        }
+        let home = &self.options.home;
+        let unkept = |error: HomeError| {
+            Problem::new(
+                ErrorCode::Internal,
+                format!("the new key cannot be kept: {}", crate::app::chain(&error)),
+            )
+        };
+        let old = &self.options.keys.node;
+        let next = home.next_key(old).map_err(unkept)?;
+        let change = KeyRotation { old: old.node(), new: next.node(), at: NodeClock::wall() };
+        let mesh = member.context.mesh;
+        let request = ClientRequest::RotateKey {
+            by_old: Signed::sign(&change, mesh, old),
+            by_new: Signed::sign(&change, mesh, &next),
+        };
+        member.submitter.change(request).await?;
+        home.switch_key(&next).map_err(unkept)?;
+        Ok(KeyChange { old: old.node(), new: next.node() })
     }
 
     /// Slots, and slots that are free.
@@ -209,5 +272,24 @@ impl NodeApi {
         metrics.ledger_height.set(signed(mesh.height));
         metrics.tasks_queued.set(signed(mesh.tasks_queued));
         metrics.tasks_leased.set(signed(mesh.tasks_leased));
+    }
+}
+
+/// Whoever approves has to have seen the code that the node shows, where a code is given.
+fn compare_codes(node: &NodeView, said: Option<&str>) -> Answer<()> {
+    let Some(said) = said else { return Ok(()) };
+    let said: Code = said.parse().map_err(|error: BadCode| {
+        Problem::invalid(vec![FieldError::new("/code", "bad-value", error.to_string())])
+    })?;
+    match node.code {
+        Some(code) if code == said => Ok(()),
+        Some(_) => Err(Problem::new(
+            ErrorCode::CodeMismatch,
+            format!("{} does not show {said}: nothing was decided", node.name),
+        )),
+        None => Err(Problem::new(
+            ErrorCode::WrongState,
+            format!("{} shows no code at the moment: nothing was decided", node.name),
+        )),
     }
 }

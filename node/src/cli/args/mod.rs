@@ -13,7 +13,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 
 pub use local::{DrainArgs, LimitsArgs, LimitsCommand, LimitsSetArgs, PauseArgs, WhichNode, YesNo};
-pub use mesh::{CoordCommand, CreditsCommand, JoinArgs, LeaveArgs, NodeCommand, ReceiptCommand};
+pub use mesh::{
+    CoordCommand, CreditsCommand, IdentityCommand, InviteArgs, InviteCommand, JoinArgs, LeaveArgs,
+    NodeCommand, ReceiptCommand,
+};
 pub use node::{AreaArg, ConfigCommand, DoctorArgs, LogFormatArg, Mode, UpArgs};
 pub use work::{ExecArgs, JobCommand, JobFlags, MapArgs, ReduceWith, RunArgs, ScopeArg, TaskFlags};
 
@@ -184,13 +187,18 @@ pub enum Command {
     #[command(subcommand)]
     Job(JobCommand),
 
-    /// Nodes of the mesh: list, show, approve, reject, block, drain, resume
+    /// Nodes of the mesh: list, show, approve, reject, block, suspend, label, drain, resume
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Make an invite that lets a machine in without asking; list, revoke
+    Invite(InviteArgs),
     /// Nodes that this one is connected to
     Peers,
     /// Who this node is, and where others reach it
     Id,
+    /// The keys of this node: show, rotate, export, import
+    #[command(subcommand)]
+    Identity(IdentityCommand),
 
     /// Coordinators, which keep the ledger: status
     #[command(subcommand)]

@@ -18,6 +18,9 @@ pub struct UpArgs {
     /// Wait for a mesh of this name on the local network, and ask to join it, instead of making one
     #[arg(long, value_name = "NAME", conflicts_with = "bootstrap")]
     pub join: Option<String>,
+    /// Join with an invite: its text, or file:PATH for one that is in a file
+    #[arg(long, conflicts_with_all = ["bootstrap", "join"], value_name = "INVITE")]
+    pub invite: Option<String>,
     /// Neither look for nodes on the local network nor be found there
     #[arg(long)]
     pub no_mdns: bool,

@@ -13,15 +13,17 @@ use portal_api::{
     ErrorCode,
     views::{Identity, Kind, ShuttingDown},
 };
+use protocol::invite::Invite;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::show::fields;
+use super::{invites, show::fields};
 use crate::{
     cli::{
         args::UpArgs, client::Target, context::Context, error::CliError, exit::Exit, human, logging,
     },
     home::{Config, Home, Settings, UpOptions, Value, petname},
+    roles::clock::NodeClock,
 };
 
 /// How long a node that is started in the background may take to be ready.
@@ -118,7 +120,12 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
         return plan(context, args, &dir);
     }
     let home = Home::create(&dir)?;
+    let invite = args.invite.as_deref().map(invites::read).transpose()?;
     let config = configure(context, args, home.settings(variables())?)?;
+    let config = match &invite {
+        Some(invite) => invited(config, invite),
+        None => config,
+    };
     let lock = home.lock()?;
     if args.detach && !args.detached {
         drop(lock);
@@ -126,9 +133,11 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
     }
     let (keys, keys_are_new) = home.keys_or_new()?;
     logging::begin(&config, context.screen.verbosity())?;
+    home.forget_old_key(NodeClock::wall())?;
     let watched = io::stderr().is_terminal() && !context.globals().quiet;
     let ends_if_refused = context.globals().no_input && config.join.is_some();
-    let options = UpOptions { home, lock, keys, keys_are_new, ends_if_refused, watched, config };
+    let options =
+        UpOptions { home, lock, keys, keys_are_new, ends_if_refused, watched, config, invite };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime
         .map_err(|error| CliError::internal(format!("the runtime did not start: {error}")))?;
@@ -137,6 +146,12 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, CliError> {
     runtime.shutdown_background();
     ended?;
     Ok(Exit::SUCCESS)
+}
+
+/// Asks where the invite says.
+fn invited(config: Config, invite: &Invite) -> Config {
+    let addresses = invite.addresses().map(|(node, address)| format!("{address}/p2p/{node}"));
+    Config { bootstrap: addresses.collect(), ..config }
 }
 
 fn plan(context: &Context, args: &UpArgs, dir: &Path) -> Result<Exit, CliError> {

@@ -7,14 +7,17 @@ use portal_api::{
     views::{JoinRequest, JoinState, Joining, LeaveRequest, Left, Status},
 };
 
-use super::show::fields;
-use crate::cli::{
-    args::{JoinArgs, LeaveArgs},
-    client::Client,
-    context::Context,
-    error::CliError,
-    exit::Exit,
-    table::printable,
+use super::{invites, overview::code_of, show::fields};
+use crate::{
+    cli::{
+        args::{JoinArgs, LeaveArgs},
+        client::Client,
+        context::Context,
+        error::CliError,
+        exit::Exit,
+        table::printable,
+    },
+    home::petname,
 };
 
 /// How often it is looked at whether somebody has decided.
@@ -28,8 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 pub async fn join(context: &Context, args: &JoinArgs) -> Result<Exit, CliError> {
     let mut client = context.client()?;
     let status: Status = client.get("/api/v1/status").await?;
+    let (request, whom) = request(args)?;
     if context.dry_run() {
-        return context.would(format!("ask to join the mesh of the node at {}", args.mesh));
+        return context.would(format!("ask to join {whom}"));
     }
     if let (true, Some(mesh)) = (args.leave_mine, &status.mesh) {
         let name = status.mesh_name.as_deref().unwrap_or_default();
@@ -38,17 +42,14 @@ pub async fn join(context: &Context, args: &JoinArgs) -> Result<Exit, CliError> 
             printable(name)
         ))?;
     }
-    let request = JoinRequest { address: args.mesh.clone(), leave_mine: args.leave_mine };
     let joining: Joining = client.post("/api/v1/local/join", Some(&request)).await?;
     let name = printable(&joining.mesh_name);
     if status.mesh != Some(joining.mesh) && joining.state == JoinState::Pending {
         context.screen.success(&format!("Reached \"{name}\" at {}", printable(&joining.address)));
-        context.screen.news(&format!(
-            "    On a machine of it:  weft node approve {}      (waiting; Ctrl-C ends only the waiting)",
-            printable(&status.name)
-        ));
     }
-    let status = decided(&mut client, &joining).await?;
+    let tells = status.mesh != Some(joining.mesh) && request.invite.is_none();
+    let me = tells.then(|| printable(&status.name));
+    let status = decided(context, &mut client, &joining, me.as_deref()).await?;
     if context.screen.is_for_people() {
         context.screen.success(&format!("Joined \"{name}\""));
     } else {
@@ -57,10 +58,45 @@ pub async fn join(context: &Context, args: &JoinArgs) -> Result<Exit, CliError> 
     Ok(Exit::SUCCESS)
 }
 
-/// Waits until somebody has decided. Returns the state of this node as a member.
-async fn decided(client: &mut Client, joining: &Joining) -> Result<Status, CliError> {
+/// What is asked of the node, and in words.
+fn request(args: &JoinArgs) -> Result<(JoinRequest, String), CliError> {
+    let asked = JoinRequest { leave_mine: args.leave_mine, ..JoinRequest::default() };
+    let text = args.mesh.trim().to_ascii_lowercase();
+    if !text.starts_with("weft1") && !text.starts_with("file:") {
+        let whom = format!("the mesh of the node at {}", args.mesh);
+        return Ok((JoinRequest { address: Some(args.mesh.clone()), ..asked }, whom));
+    }
+    let invite = invites::read(&args.mesh)?;
+    let whom = format!("the mesh \"{}\" with an invite", printable(&invite.name));
+    Ok((JoinRequest { invite: Some(invite.to_text()), ..asked }, whom))
+}
+
+/// What is to be done on a machine of the mesh, and that it is waited for.
+fn waiting(joining: &Joining, me: &str) -> Option<String> {
+    let code = code_of(joining.code.as_deref())?;
+    let there = petname(&joining.peer);
+    Some(format!(
+        "    Join it? On {there}, approve code  {code}   (waiting; Ctrl-C ends only the waiting)\n    there:  weft node \
+         approve {me}"
+    ))
+}
+
+/// Waits until somebody has decided, and shows the code to compare to whoever must be approved. Returns the state of
+/// this node as a member.
+async fn decided(
+    context: &Context,
+    client: &mut Client,
+    joining: &Joining,
+    me: Option<&str>,
+) -> Result<Status, CliError> {
     let mut joining = joining.clone();
+    let mut told = None;
     loop {
+        let waits = me.and_then(|me| waiting(&joining, me));
+        if let (Some(text), true) = (&waits, waits != told) {
+            context.screen.news(text);
+            told = waits;
+        }
         if joining.state == JoinState::Refused {
             let reason = joining.reason.unwrap_or_default();
             let name = printable(&joining.mesh_name);

@@ -6,6 +6,8 @@ pub mod coord;
 pub mod credits;
 pub mod daemon;
 pub mod doctor;
+pub mod identity;
+pub mod invites;
 pub mod jobs;
 pub mod joining;
 pub mod local;

@@ -2,22 +2,30 @@
 
 use portal_api::{
     ErrorCode,
-    views::{Decision, List, Node},
+    views::{Decision, LabelChange, List, Node},
 };
-use protocol::wire::{
-    availability::Advice,
-    enroll::Role,
-    view::{Admission, Condition, Liveness},
+use protocol::{
+    code::Code,
+    wire::{
+        availability::Advice,
+        enroll::{BlockReason, Role},
+        view::{Admission, Condition, Liveness},
+    },
 };
 
 use super::{
     local::{self, reason_text},
-    overview::all_nodes,
+    overview::{all_nodes, code_of},
     show::fields,
 };
 use crate::cli::{
-    args::NodeCommand, client::encode, context::Context, error::CliError, exit::Exit, human,
-    table::Table,
+    args::NodeCommand,
+    client::encode,
+    context::Context,
+    error::CliError,
+    exit::Exit,
+    human,
+    table::{Table, printable},
 };
 
 /// Does what is asked.
@@ -29,22 +37,100 @@ pub async fn node(context: &Context, command: NodeCommand) -> Result<Exit, CliEr
     match command {
         NodeCommand::List { pending } => list(context, pending).await,
         NodeCommand::Show { node } => show(context, &node).await,
-        NodeCommand::Approve { node, roles } => {
-            let decision = Decision { code: None, roles: parse_roles(roles.as_deref())? };
-            decide(context, &node, "approve", &decision).await
+        NodeCommand::Approve { node, roles, code, mine, not_mine } => {
+            let decision = Decision {
+                code: code.map(|code| parse_code(&code)).transpose()?,
+                roles: parse_roles(roles.as_deref())?,
+                mine: (mine || not_mine).then_some(mine),
+                ..Decision::default()
+            };
+            approve(context, &node, decision).await
         }
-        NodeCommand::Reject { node } => {
-            decide(context, &node, "reject", &Decision::default()).await
+        NodeCommand::Reject { node, reason } => {
+            decide(context, &node, "reject", &noted(reason)).await
         }
         NodeCommand::Drain(args) => local::drain(context, args).await,
         NodeCommand::Resume(which) => local::undrain(context, &which).await,
-        NodeCommand::Block { node } => {
+        NodeCommand::Block { node, reason, note } => {
+            let known = BlockReason::ALL.into_iter().find(|known| known.name() == reason);
+            let reason = known.ok_or_else(|| {
+                let all: Vec<_> = BlockReason::ALL.iter().map(|known| known.name()).collect();
+                CliError::new(ErrorCode::Usage, format!("there is no reason `{reason}`"))
+                    .help(format!("reasons: {}", all.join(", ")))
+            })?;
             if !context.dry_run() {
                 context.confirm(&format!("Remove {node} from the mesh?"))?;
             }
-            decide(context, &node, "block", &Decision::default()).await
+            decide(context, &node, "block", &Decision { reason: Some(reason), ..noted(note) }).await
+        }
+        NodeCommand::Unblock { node } => {
+            decide(context, &node, "unblock", &Decision::default()).await
+        }
+        NodeCommand::Suspend { node, reason } => {
+            decide(context, &node, "suspend", &noted(reason)).await
+        }
+        NodeCommand::Reinstate { node } => {
+            decide(context, &node, "reinstate", &Decision::default()).await
+        }
+        NodeCommand::Label { node, labels, remove } => label(context, &node, labels, remove).await,
+    }
+}
+
+fn noted(note: Option<String>) -> Decision {
+    Decision { note, ..Decision::default() }
+}
+
+fn parse_code(text: &str) -> Result<String, CliError> {
+    let code: Result<Code, _> = text.parse();
+    code.map(Code::digits)
+        .map_err(|error| CliError::new(ErrorCode::Usage, format!("`{text}`: {error}")))
+}
+
+/// Where a person is there to ask, the codes are compared first.
+async fn approve(context: &Context, node: &str, mut decision: Decision) -> Result<Exit, CliError> {
+    if decision.code.is_none() && context.can_ask() && !context.dry_run() {
+        let path = format!("/api/v1/nodes/{}", encode(node));
+        let asking: Node = context.client()?.get(&path).await?;
+        if asking.admission == Admission::Pending {
+            let shown = code_of(asking.code.as_deref());
+            let question = match shown {
+                Some(code) => format!("  The code shown on {} is {code}. Same?", asking.name),
+                None => format!(
+                    "  {} shows no code at the moment. Approve it all the same?",
+                    asking.name
+                ),
+            };
+            context.confirm(&question)?;
+            decision.code = shown.map(Code::digits);
         }
     }
+    decide(context, node, "approve", &decision).await
+}
+
+async fn label(
+    context: &Context,
+    node: &str,
+    labels: Vec<String>,
+    remove: bool,
+) -> Result<Exit, CliError> {
+    let mut client = context.client()?;
+    let path = format!("/api/v1/nodes/{}", encode(node));
+    if context.dry_run() {
+        let verb = if remove { "take off" } else { "label" };
+        return context.would(format!("{verb} {node}: {}", labels.join(", ")));
+    }
+    let change = if remove {
+        LabelChange { add: Vec::new(), remove: labels }
+    } else {
+        LabelChange { add: labels, remove: Vec::new() }
+    };
+    let node: Node = client.post(&format!("{path}/labels"), Some(&change)).await?;
+    if !context.screen.is_for_people() {
+        return print(context, node);
+    }
+    let all = if node.labels.is_empty() { "none".to_owned() } else { node.labels.join(", ") };
+    context.screen.success(&format!("labels of {}: {all}", node.name));
+    Ok(Exit::SUCCESS)
 }
 
 async fn list(context: &Context, pending: bool) -> Result<Exit, CliError> {
@@ -68,6 +154,7 @@ pub fn table(context: &Context, list: &List<Node>) -> Table {
         "NODE",
         "PEER",
         "STATE",
+        "CODE",
         "ROLES",
         "SLOTS",
         "MEMORY",
@@ -85,6 +172,7 @@ pub fn table(context: &Context, list: &List<Node>) -> Table {
                 format!("…{}", peer.short())
             },
             state(node),
+            code_of(node.code.as_deref()).map(|code| code.to_string()).unwrap_or_default(),
             roles(&node.roles),
             node.slots
                 .map(|slots| format!("{}/{slots}", node.slots_free.unwrap_or(0)))
@@ -169,6 +257,16 @@ pub fn print(context: &Context, node: Node) -> Result<Exit, CliError> {
                 ("roles", roles(&node.roles)),
                 ("tasks", node.tasks.to_string()),
             ];
+            lines.extend(code_of(node.code.as_deref()).map(|code| ("code", code.to_string())));
+            lines.extend(node.delegated.then(|| ("delegated", "acts for that account".to_owned())));
+            lines.extend(node.reason.map(|reason| ("blocked for", reason.name().to_owned())));
+            lines.extend(node.note.clone().map(|note| ("note", printable(&note))));
+            lines.extend(
+                node.replaced_by.map(|by| ("replaced by", format!("{by} (this key ends soon)"))),
+            );
+            if !node.tags.is_empty() {
+                lines.push(("labels", printable(&node.tags.join(", "))));
+            }
             lines.extend(node.slots.map(|slots| {
                 ("slots", format!("{} of {slots} free", node.slots_free.unwrap_or(0)))
             }));
@@ -206,6 +304,7 @@ async fn decide(
         return print(context, node);
     }
     let done = match node.admission {
+        Admission::Pending if verb == "unblock" => format!("{} may ask to join again", node.name),
         Admission::Approved => format!("{} joined the mesh as {}", node.name, roles(&node.roles)),
         Admission::Pending => format!("{} still waits", node.name),
         Admission::Suspended => format!("{} is suspended", node.name),

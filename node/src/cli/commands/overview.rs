@@ -1,7 +1,7 @@
 //! This node and its mesh at a glance.
 
 use portal_api::views::{Identity, JoinState, List, Node, Peer, Status};
-use protocol::{limits::LIST_ITEMS_MAX, wire::view::Admission};
+use protocol::{code::Code, limits::LIST_ITEMS_MAX, wire::view::Admission};
 
 use super::{nodes, show::fields};
 use crate::cli::{
@@ -52,9 +52,19 @@ async fn who_asks(client: &mut Client, status: &Status, nodes: &List<Node>) -> S
         let peer = peers.iter().find(|peer| peer.peer == node.peer);
         let mesh = status.mesh_name.as_deref().unwrap_or_default();
         let address = peer.map(|peer| peer.address.as_str());
-        text.push_str(&crate::app::asks_to_join(&node.name, address, mesh));
+        text.push_str(&crate::app::asks_to_join(
+            &node.name,
+            address,
+            mesh,
+            code_of(node.code.as_deref()),
+        ));
     }
     text
+}
+
+/// The code of a document, as people compare it.
+pub fn code_of(digits: Option<&str>) -> Option<Code> {
+    digits?.parse().ok()
 }
 
 /// All nodes of the mesh.
@@ -95,7 +105,10 @@ fn summary(status: &Status) -> String {
     );
     if let Some(joining) = &status.joining {
         let state = match (&joining.state, &joining.reason) {
-            (JoinState::Pending, _) => "waits to be approved there".to_owned(),
+            (JoinState::Pending, _) => match code_of(joining.code.as_deref()) {
+                Some(code) => format!("waits to be approved there with the code {code}"),
+                None => "waits to be approved there".to_owned(),
+            },
             (JoinState::Refused, reason) => {
                 format!("was refused ({})", printable(reason.as_deref().unwrap_or_default()))
             }

@@ -134,6 +134,8 @@ pub struct Member {
     pub works: bool,
     /// Whether it is approved.
     pub approved: bool,
+    /// Labels that operators gave it.
+    pub labels: Vec<String>,
 }
 
 /// A result, reduced to what is decided by.

@@ -86,7 +86,7 @@ fn beat(slots: u16, leases: &[LeaseId]) -> Heartbeat {
 
 fn member(node: NodeId) -> Member {
     let name = format!("node-{}", node.0[0]);
-    Member { node, name, account: AccountId([8; 32]), works: true, approved: true }
+    Member { node, name, account: AccountId([8; 32]), works: true, approved: true, labels: vec![] }
 }
 
 fn advert(node: NodeId) -> Advert {

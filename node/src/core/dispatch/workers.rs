@@ -24,6 +24,7 @@ const RELIABILITY_FIRST: u32 = 900;
 pub(super) struct Worker {
     name: String,
     pub(super) account: AccountId,
+    labels: Vec<String>,
     approved: bool,
     works: bool,
     /// Since when the leader knows of it.
@@ -43,10 +44,11 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    const fn new(now: Timestamp, member: &Member) -> Self {
+    fn new(now: Timestamp, member: &Member) -> Self {
         Self {
             name: String::new(),
             account: member.account,
+            labels: member.labels.clone(),
             approved: member.approved,
             works: member.works,
             known: now,
@@ -133,7 +135,10 @@ impl Worker {
             condition: self.condition(),
             works: self.works && (self.heard.is_none() || self.slots > 0),
             isolation: advert.map_or(Isolation::A, |advert| advert.isolation),
-            tags: advert.map(|advert| advert.tags.clone()).unwrap_or_default(),
+            tags: {
+                let own = advert.map(|advert| advert.tags.as_slice()).unwrap_or_default();
+                own.iter().chain(&self.labels).cloned().collect()
+            },
             memory_bytes: match (availability, advert) {
                 (Some(availability), _) => availability.memory_bytes,
                 (None, Some(advert)) => advert.memory_bytes,
@@ -178,6 +183,7 @@ impl Dispatch {
         worker.account = member.account;
         worker.works = member.works;
         worker.approved = member.approved;
+        worker.labels.clone_from(&member.labels);
         if !member.approved {
             let leases: Vec<_> = worker.leases.iter().copied().collect();
             for lease in &leases {

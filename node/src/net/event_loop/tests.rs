@@ -5,6 +5,7 @@ use std::io;
 use async_trait::async_trait;
 use libp2p::multiaddr::Protocol;
 use protocol::{
+    code::Nonce,
     ids::{AccountId, Hash, LeaseId},
     limits::GOSSIP_BYTES_MAX,
     net::to_peer_id,
@@ -14,7 +15,8 @@ use protocol::{
     wire::{
         client::{ClientRequest, ClientResponse, Query},
         enroll::{
-            EnrollRequest, EnrollResponse, Enrollment, HelloResponse, NodeAddress, OwnerConsent,
+            EnrollRequest, EnrollResponse, EnrollStatements, Enrollment, HelloResponse,
+            NodeAddress, OwnerConsent,
         },
         heartbeat::{Heartbeat, HeartbeatResponse},
         lease::{Fence, LeaseRequest, LeaseResponse},
@@ -175,12 +177,15 @@ fn enroll_request(seed: u8) -> EnrollRequest {
         name: "finch".to_owned(),
         roles: Vec::new(),
         software: String::new(),
+        commitment: Nonce([1; 32]).commitment(),
         at,
     };
-    EnrollRequest {
+    let statements = EnrollStatements {
         enrollment: Signed::sign(&enrollment, MESH, &key),
         consent: Signed::sign(&OwnerConsent { node, at }, MESH, &key),
-    }
+        invite: None,
+    };
+    EnrollRequest { statements, reveal: None }
 }
 
 #[tokio::test]
@@ -199,11 +204,14 @@ async fn strangers_say_hello_and_may_ask_to_join() {
     let request = enroll_request(1);
     let enroll = asker.handle.enroll(host.id, request.clone());
     let answer = host.next(only!(Inbound::Enroll { request, respond, .. } => {
-        respond.respond(EnrollResponse::Pending { retry_after_ms: 9 });
+        respond.respond(EnrollResponse::Pending { retry_after_ms: 9, nonce: None });
         request
     }));
     let (answered, asked) = tokio::join!(enroll, answer);
-    assert_eq!((answered, asked), (Ok(EnrollResponse::Pending { retry_after_ms: 9 }), request));
+    assert_eq!(
+        (answered, asked),
+        (Ok(EnrollResponse::Pending { retry_after_ms: 9, nonce: None }), request)
+    );
 }
 
 #[tokio::test]
@@ -235,7 +243,7 @@ async fn an_answer_to_an_enrolment_gets_through_although_its_asker_is_a_member_a
     let (mut host, asker) = (node_at(1, "/memory/0").await, node_at(2, "/memory/0").await);
     host.join(&[]).await;
     asker.connect(&host).await;
-    let (to, pending) = (host.id, EnrollResponse::Pending { retry_after_ms: 9 });
+    let (to, pending) = (host.id, EnrollResponse::Pending { retry_after_ms: 9, nonce: None });
     let enroll = asker.handle.enroll(to, enroll_request(2));
     let admit = async {
         let respond = host.next(only!(Inbound::Enroll { respond, .. } => respond)).await;

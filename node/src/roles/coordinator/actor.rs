@@ -22,7 +22,7 @@ use protocol::{
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use super::{Coordinator, members, offers::Offers, watchers::Watchers};
+use super::{Coordinator, member, members, offers::Offers, watchers::Watchers};
 use crate::{
     core::dispatch::{Config, Dispatch, Input, OpenJob, Output, ReportId, Reported},
     roles::clock::{NodeClock, until},
@@ -349,10 +349,7 @@ impl Actor {
                 self.step(Input::JobClosed(*job))
             }
             Event::NodeChanged { node } => {
-                let member = members(self.records().as_ref())?
-                    .into_iter()
-                    .find(|member| member.node == *node);
-                if let Some(member) = member {
+                if let Some(member) = member(self.records().as_ref(), *node)? {
                     self.step(Input::Member(member))?;
                 }
                 self.publish_roster()

@@ -43,15 +43,25 @@ impl Coordinator {
         if !self.leads() {
             return ClientResponse::rejected(RejectReason::NotLeader, "this node does not lead");
         }
-        Box::pin(self.lead_client(from, request)).await
+        match self.outside(&from) {
+            Ok(None) => Box::pin(self.lead_client(from, request)).await,
+            Ok(Some(reason)) => ClientResponse::rejected(reason, ""),
+            Err(error) => {
+                tracing::error!(error = %crate::app::chain(&error), "who asks could not be checked");
+                ClientResponse::rejected(RejectReason::Internal, "")
+            }
+        }
     }
 
     async fn lead_client(&self, from: NodeId, request: ClientRequest) -> ClientResponse {
         match request {
             ClientRequest::Submit { authorization, spec } => {
-                if let Err(response) =
-                    self.check_placeable(AccountId(*authorization.claimed_signer()), &spec).await
-                {
+                // Who signs may be a node that acts for the account.
+                let account = authorization.peek().map_or_else(
+                    |_| AccountId(*authorization.claimed_signer()),
+                    |claim| claim.account,
+                );
+                if let Err(response) = self.check_placeable(account, &spec).await {
                     return response;
                 }
                 self.change(Command::Submit { authorization, spec }).await
@@ -59,6 +69,12 @@ impl Coordinator {
             ClientRequest::Cancel(cancel) => self.change(Command::Cancel(cancel)).await,
             ClientRequest::Decide(decision) => self.change(Command::Decide(decision)).await,
             ClientRequest::Transfer(transfer) => self.change(Command::Transfer(transfer)).await,
+            ClientRequest::Label(change) => self.change(Command::Label(change)).await,
+            ClientRequest::Invite(terms) => self.change(Command::Invite(terms)).await,
+            ClientRequest::RevokeInvite(revoke) => self.change(Command::RevokeInvite(revoke)).await,
+            ClientRequest::RotateKey { by_old, by_new } => {
+                self.change(Command::RotateKey { by_old, by_new }).await
+            }
             ClientRequest::Query(Query::Watch { job, version }) => {
                 self.wait_for(job, version).await;
                 self.answer(from, Query::Job(job)).await

@@ -23,22 +23,27 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use ledger::{
     records::{ReadError, Records},
     replica::{Consensus, Replica},
-    state::query,
+    state::{query, record::NodeRecord},
 };
 use protocol::{
     ids::{JobId, NodeId},
+    reject::RejectReason,
     time::Timestamp,
     wire::{
-        enroll::NodeAddress,
+        enroll::{NodeAddress, Role},
         heartbeat::{Heartbeat, HeartbeatResponse, Roster},
         lease::{LeaseRequest, LeaseResponse},
+        view::Admission,
     },
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use self::actor::{Actor, Request};
 use super::{Context, worker::Worker};
-use crate::core::dispatch::{self, Dispatch};
+use crate::core::{
+    dispatch::{self, Dispatch},
+    enrolment::Enrolment,
+};
 
 /// Requests that may wait for the actor.
 const REQUESTS_MAX: usize = 256;
@@ -46,6 +51,8 @@ const REQUESTS_MAX: usize = 256;
 const RESULTS_MAX: usize = 32;
 /// Batches of outputs that are copied to other coordinators at a time.
 const COPIES_MAX: usize = 8;
+/// How often the leader looks for old keys whose time is over.
+const END_KEYS_EVERY: Duration = Duration::from_secs(60);
 /// How long outputs are kept for whoever wants to fetch them.
 const OUTPUTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
@@ -72,6 +79,8 @@ struct Shared {
     results: Semaphore,
     silence: Silence,
     roster: watch::Sender<Arc<Roster>>,
+    /// Nodes that ask to join. Whoever tells people about them watches what they reveal.
+    enrolment: watch::Sender<Enrolment>,
 }
 
 /// What the silence of a node means.
@@ -114,6 +123,7 @@ impl Coordinator {
             results: Semaphore::new(RESULTS_MAX),
             silence,
             roster,
+            enrolment: watch::Sender::default(),
         });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let coordinator = Self { requests, shared };
@@ -121,6 +131,7 @@ impl Coordinator {
         let tasks = coordinator.shared.context.tasks.clone();
         tasks.spawn(actor.run());
         coordinator.shared.context.spawn(coordinator.clone().keep_group());
+        coordinator.shared.context.spawn(coordinator.clone().end_keys());
         Ok(coordinator)
     }
 
@@ -155,6 +166,17 @@ impl Coordinator {
 
     /// A worker is alive.
     pub async fn heartbeat(&self, from: NodeId, beat: Heartbeat) -> HeartbeatResponse {
+        // A follower's records may be behind; the actor says that it does not lead.
+        if self.leads() {
+            match self.outside(&from) {
+                Ok(None) => {}
+                Ok(Some(reason)) => return HeartbeatResponse::Refused(reason),
+                Err(error) => {
+                    tracing::error!(error = %crate::app::chain(&error), "a heartbeat could not be checked");
+                    return HeartbeatResponse::Refused(RejectReason::Internal);
+                }
+            }
+        }
         let adoptions = self.shared.adoptions(from, &beat);
         let (reply, answer) = oneshot::channel();
         let roster_known = beat.roster;
@@ -162,7 +184,7 @@ impl Coordinator {
         let rtt_us = peers.iter().find(|peer| peer.node == from).and_then(|peer| peer.rtt_us);
         let request = Request::Heartbeat { from, beat: Box::new(beat), rtt_us, adoptions, reply };
         if self.requests.send(request).await.is_err() {
-            return HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader);
+            return HeartbeatResponse::Refused(RejectReason::NoLeader);
         }
         match answer.await {
             Ok(Some((lost, fence))) => {
@@ -170,9 +192,7 @@ impl Coordinator {
                 let roster = (roster.version != roster_known).then(|| (*roster).clone());
                 HeartbeatResponse::Heard { lost, roster, fence }
             }
-            Ok(None) | Err(_) => {
-                HeartbeatResponse::Refused(protocol::reject::RejectReason::NoLeader)
-            }
+            Ok(None) | Err(_) => HeartbeatResponse::Refused(RejectReason::NoLeader),
         }
     }
 
@@ -263,10 +283,27 @@ fn members(records: &(dyn Records + Send + Sync)) -> Result<Vec<dispatch::Member
     let nodes = query::nodes(records)?;
     let member = |node: protocol::wire::view::NodeView| dispatch::Member {
         node: node.node,
-        name: node.name.clone(),
+        name: node.name,
         account: node.account,
-        works: node.roles.contains(&protocol::wire::enroll::Role::Worker),
-        approved: node.admission == protocol::wire::view::Admission::Approved,
+        works: node.roles.contains(&Role::Worker),
+        approved: node.admission == Admission::Approved,
+        labels: node.labels,
     };
     Ok(nodes.into_iter().map(member).collect())
+}
+
+/// The same of one node, also of a key that has ended.
+fn member(
+    records: &(dyn Records + Send + Sync),
+    node: NodeId,
+) -> Result<Option<dispatch::Member>, ReadError> {
+    let member = |record: NodeRecord| dispatch::Member {
+        node,
+        name: record.name,
+        account: record.account,
+        works: record.roles.contains(&Role::Worker),
+        approved: record.admission == Admission::Approved,
+        labels: record.labels,
+    };
+    Ok(query::node(records, &node)?.map(member))
 }

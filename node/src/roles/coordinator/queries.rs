@@ -97,6 +97,7 @@ impl Coordinator {
             }
             Query::Addresses(nodes) => Answer::Addresses(self.addresses(&nodes).await),
             Query::Group => Answer::Group(self.group_view()),
+            Query::Invites => Answer::Invites(query::invites(records)?),
         })
     }
 
@@ -236,6 +237,7 @@ impl Coordinator {
         records: &(dyn Records + Send + Sync),
     ) -> Result<Vec<NodeView>, Unanswered> {
         let mut nodes = query::nodes(records)?;
+        self.add_codes(&mut nodes);
         let ids: Vec<_> = nodes.iter().map(|node| node.node).collect();
         let infos = self
             .inspect(move |dispatch, now| {
@@ -292,6 +294,7 @@ fn fitting(mut answer: Answer) -> ClientResponse {
             Answer::Nodes(list) => halve(list),
             Answer::History(list) => halve(list),
             Answer::Receipts(list) => halve(list),
+            Answer::Invites(list) => halve(list),
             Answer::Receipt(proof) => proof.output.take().is_some(),
             Answer::Mesh(_)
             | Answer::Job(_)

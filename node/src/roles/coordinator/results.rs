@@ -98,7 +98,7 @@ impl Coordinator {
         if let Err(reason) = self.check(from, &receipts, &outputs)? {
             return Ok(ResultResponse::Refused(reason));
         }
-        let (job, lease) = (receipts.header().job, receipts.header().lease);
+        let ReceiptHeader { job, lease, worker, .. } = *receipts.header();
         let items: Vec<_> = receipts
             .items()
             .iter()
@@ -115,8 +115,8 @@ impl Coordinator {
             .collect();
         let (reply, decision) = oneshot::channel();
         let adoption =
-            self.shared.adoption(from, *proof).filter(|adoption| adoption.lease == lease);
-        let report = Request::Report { from, lease, items, adoption, reply };
+            self.shared.adoption(worker, *proof).filter(|adoption| adoption.lease == lease);
+        let report = Request::Report { from: worker, lease, items, adoption, reply };
         if self.requests.send(report).await.is_err() {
             return Ok(ResultResponse::Retry(RejectReason::NoLeader));
         }
@@ -138,10 +138,23 @@ impl Coordinator {
         outputs: &[OutputManifest],
     ) -> Result<Result<(), RejectReason>, ReadError> {
         let header = receipts.header();
-        if header.worker != from || *receipts.signer() != from.0 {
+        if *receipts.signer() != header.worker.0 {
             return Ok(Err(RejectReason::BadSignature));
         }
         let records = self.shared.consensus.records();
+        if header.worker != from {
+            // A node that has changed its key delivers what it signed with the old one.
+            let signed = query::node(records.as_ref(), &header.worker)?;
+            if signed.and_then(|node| node.replaced).is_none_or(|by| by.by != from) {
+                return Ok(Err(RejectReason::BadSignature));
+            }
+        }
+        // Whoever was blocked or suspended a moment ago may still be connected.
+        for node in [from, header.worker] {
+            if let Some(reason) = self.outside(&node)? {
+                return Ok(Err(reason));
+            }
+        }
         let Some(terms) = query::terms(records.as_ref(), &header.job)? else {
             return Ok(Err(RejectReason::NotFound));
         };

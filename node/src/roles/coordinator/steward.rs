@@ -118,6 +118,13 @@ impl Coordinator {
         }
     }
 
+    /// Whether this node votes.
+    #[must_use]
+    pub fn votes(&self) -> bool {
+        let here = self.shared.context.net.local();
+        self.group_view().members.iter().any(|member| member.node == here && member.voter)
+    }
+
     /// Whether this node leads, but has not for long.
     pub(super) fn leads_since_just_now(&self) -> bool {
         let since = self.shared.candidates.leads_since.try_lock();

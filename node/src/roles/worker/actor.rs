@@ -204,7 +204,7 @@ impl Actor {
                     None
                 }
                 Ok((id, fence, account)) => {
-                    let own = account == self.context.keys.owner.account();
+                    let own = account == self.context.owner.account();
                     let task_ms = offer.spec.limits.timeout_ms;
                     self.offers_made = self.offers_made.saturating_add(1);
                     let lease = Box::new(offer.batch.clone());
@@ -331,7 +331,9 @@ fn obey(
     let order = order.verify(&context.mesh).map_err(|_| RejectReason::BadSignature)?;
     let signer = AccountId(*order.signer());
     let genesis = context.genesis.peek().map_err(|_| RejectReason::Internal)?;
-    if signer != context.keys.owner.account() && !genesis.operators.contains(&signer) {
+    // Whose machine it is, by the mesh and by its own files; and the operators.
+    let owners = [context.owner.account(), context.keys.owner.account()];
+    if !owners.contains(&signer) && !genesis.operators.contains(&signer) {
         return Err(RejectReason::NotPermitted);
     }
     let NodeOrder { node, order, at } = order.into_claim();

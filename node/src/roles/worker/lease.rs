@@ -225,7 +225,7 @@ impl LeaseRun {
             authorization: leased.authorization,
             lease,
             worker: self.context.keys.node.node(),
-            payee: self.context.keys.owner.account(),
+            payee: self.context.owner.account(),
             module: self.module(),
             profile: self.offer.spec.profile,
             commitment: Commitment::to(&collected.items),

@@ -207,7 +207,7 @@ async fn commit(dir: &Path, items: u32) -> anyhow::Result<f64> {
     let job = TestJob::new(&owner, 1, tasks);
     let setup = [
         Command::Found(mesh.genesis.clone()),
-        Command::Enroll(mesh.enrollment(&node, &owner, "worker")),
+        mesh.enroll(&node, &owner, "worker"),
         Command::Decide(mesh.decision(node.node(), Verdict::Approve, 1)),
         job.submit(&mesh),
     ];
