@@ -16,6 +16,7 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpStream, UdpSocket},
     task::JoinSet,
+    time::{MissedTickBehavior, interval},
 };
 
 use super::{Counts, Target, flood::key, for_a_while};
@@ -30,7 +31,8 @@ const DATAGRAM_MAX: usize = 1_500;
 /// Handshakes that stop in the middle: over the transport of the target's address.
 #[derive(Debug, Clone, Copy)]
 pub struct HalfOpen {
-    /// How many are kept open at a time.
+    /// How many are kept open at a time, and how many are begun in a second at most: beyond that an attacker on the same
+    /// machine mostly measures what its own system calls take away from everybody.
     pub connections: usize,
 }
 
@@ -49,6 +51,10 @@ impl HalfOpen {
     async fn tcp(self, address: SocketAddr, duration: Duration) -> anyhow::Result<Counts> {
         let mut counts = Counts::default();
         let mut held: Vec<TcpStream> = Vec::new();
+        let begun_each_second = u32::try_from(self.connections.max(1)).unwrap_or(u32::MAX);
+        let every = Duration::from_secs(1).checked_div(begun_each_second).unwrap_or(PAUSE);
+        let mut pace = interval(every.max(Duration::from_nanos(1)));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for_a_while(duration, async || {
             let before = held.len();
             held.retain(is_open);
@@ -58,6 +64,7 @@ impl HalfOpen {
                 tokio::time::sleep(PAUSE).await;
                 return;
             }
+            pace.tick().await;
             let begun = async {
                 let mut socket = TcpStream::connect(address).await?;
                 socket.write_all(b"\x13/multistream/1.0.0\n\x07/noise\n").await?;
