@@ -267,8 +267,15 @@ impl NetTask {
 
     fn on_ping(&mut self, event: &ping::Event) {
         self.shell.libp2p.record(event);
-        if let (Ok(rtt), Some(node)) = (&event.result, from_peer_id(&event.peer)) {
-            self.peers.pinged(&node, *rtt);
+        match (&event.result, from_peer_id(&event.peer)) {
+            (Ok(rtt), Some(node)) => self.peers.pinged(&node, *rtt),
+            // The first failure is silent, so this is the second in a row. A TCP connection whose address is gone says
+            // nothing for a quarter of an hour, and as long as it stands nobody dials.
+            (Err(ping::Failure::Timeout | ping::Failure::Other { .. }), Some(node)) => {
+                tracing::info!(?node, "a connection on which nothing comes back is closed");
+                let _gone = self.swarm.close_connection(event.connection);
+            }
+            (Err(ping::Failure::Unsupported), _) | (_, None) => {}
         }
     }
 
