@@ -1,6 +1,7 @@
 //! Nodes on a local network: machines of their own on one bridge, with nothing configured. Each test says "skipped"
 //! and passes where the system lets nobody make network namespaces.
 
+mod admitting;
 mod finding;
 mod names;
 mod separate;

@@ -207,3 +207,93 @@ fn a_machine_of_mine_works_for_my_account_and_costs_me_nothing() -> anyhow::Resu
         Ok((text(&balance, "/account")? != mine).then_some(()))
     })
 }
+
+#[test]
+fn a_node_that_runs_takes_an_invite_and_a_second_one_is_told_that_it_is_over() -> anyhow::Result<()>
+{
+    let (weft, dir) = (Weft::built()?, tempfile::tempdir()?);
+    let founder = weft.up(&dir.path().join("founder"), &[])?;
+    let made = founder.ask(&["invite"])?;
+    let invite = text(&made, "/invite")?;
+    let joiner = weft.up(&dir.path().join("joiner"), &[])?;
+    joiner.run(&["join", invite])?.exited(0)?;
+    until_seen(&founder, joiner.peer(), "APPROVED")?;
+    let second = weft.up(&dir.path().join("second"), &[])?;
+    let said = second.run(&["join", invite])?.exited(6)?;
+    ensure!(said.stderr.contains("invite-over"), "{said:#?}");
+
+    let taken_back = founder.ask(&["invite"])?;
+    founder.run(&["invite", "revoke", text(&taken_back, "/id")?])?.exited(0)?;
+    let said = second.run(&["join", text(&taken_back, "/invite")?])?.exited(6)?;
+    ensure!(said.stderr.contains("invite-over"), "{said:#?}");
+    let cut: String = invite.chars().rev().skip(1).collect::<Vec<_>>().iter().rev().collect();
+    let said = second.run(&["join", &cut])?.exited(6)?;
+    ensure!(said.stderr.contains("invite-invalid"), "{said:#?}");
+    ensure!(seen(&founder, second.peer())?.is_none(), "it does not even wait");
+    Ok(())
+}
+
+#[test]
+fn an_isolated_node_is_cut_off_until_it_is_reinstated() -> anyhow::Result<()> {
+    let (weft, dir) = (Weft::built()?, tempfile::tempdir()?);
+    let (founder, joiner) = asking(&weft, dir.path())?;
+    founder.run(&["node", "approve", joiner.peer()])?.exited(0)?;
+    joiner.joined()?;
+    let primes = ["run", "--example", "primes", "--", "1000"];
+    joiner.run(&primes)?.exited(0)?;
+    founder.run(&["node", "isolate", joiner.peer(), "--reason", "looks odd"])?.exited(0)?;
+    let suspended = until_seen(&founder, joiner.peer(), "SUSPENDED")?;
+    ensure!(text(&suspended, "/note")? == "looks odd", "{suspended}");
+    until("being cut off", PATIENCE, || Ok((joiner.run(&primes)?.code != 0).then_some(())))?;
+    founder.run(&["node", "reinstate", joiner.peer()])?.exited(0)?;
+    until("work again", PATIENCE, || Ok((joiner.run(&primes)?.code == 0).then_some(())))
+}
+
+#[test]
+fn a_node_that_has_left_has_to_ask_again() -> anyhow::Result<()> {
+    let (weft, dir) = (Weft::built()?, tempfile::tempdir()?);
+    let (founder, joiner) = asking(&weft, dir.path())?;
+    founder.run(&["node", "approve", joiner.peer()])?.exited(0)?;
+    joiner.joined()?;
+    let (peer, data) = (joiner.peer().to_owned(), joiner.data_dir().to_owned());
+    joiner.run(&["leave", "--yes"])?.exited(0)?;
+    ensure!(seen(&founder, &peer)?.is_none(), "it has left and is listed");
+    drop(joiner);
+    let again = weft.up(&data, &["--bootstrap", founder.address()])?;
+    ensure!(again.peer() == peer);
+    until_seen(&founder, &peer, "PENDING")?;
+    again.run(&["credits", "balance"])?.exited(6)?;
+    founder.run(&["node", "approve", &peer])?.exited(0)?;
+    again.joined()
+}
+
+#[test]
+fn a_node_that_keeps_the_ledger_goes_on_under_a_new_key() -> anyhow::Result<()> {
+    let (weft, dir) = (Weft::built()?, tempfile::tempdir()?);
+    let (founder, joiner) = asking(&weft, dir.path())?;
+    founder.run(&["node", "approve", joiner.peer()])?.exited(0)?;
+    joiner.joined()?;
+    let keeps = |peer: &str| {
+        until("a second coordinator", PATIENCE, || {
+            let status = founder.ask(&["coord", "status"])?;
+            let members = status.get("members").and_then(Value::as_array).into_iter().flatten();
+            let mut peers = members.filter_map(|member| text(member, "/peer").ok());
+            Ok(peers.any(|is| is == peer).then_some(()))
+        })
+    };
+    keeps(joiner.peer())?;
+    until("its copy", PATIENCE, || {
+        let dirs = fs::read_dir(joiner.data_dir().join("mesh"))?;
+        let copies = dirs.filter_map(Result::ok).filter(|mesh| mesh.path().join("db").exists());
+        Ok((copies.count() > 0).then_some(()))
+    })?;
+    let changed = joiner.ask(&["identity", "rotate", "-y"])?;
+    let new = text(&changed, "/new")?.to_owned();
+    let data = joiner.data_dir().to_owned();
+    ensure!(joiner.terminate()?.success());
+    let joiner = weft.up(&data, &["--bootstrap", founder.address()])?;
+    joiner.joined()?;
+    let said = joiner.run(&["run", "--example", "primes", "--", "1000"])?.exited(0)?;
+    ensure!(said.stdout == "168\n", "{said:#?}");
+    keeps(&new)
+}
