@@ -27,6 +27,7 @@ fn chosen() -> fn(&[u8]) {
         Ok("signed") => wire::signed,
         Ok("names") => wire::names,
         Ok("multicast") => wire::multicast,
+        Ok("invite") => wire::invite,
         Ok("module") => sandbox_modules::module,
         Ok("frames") => sandbox_modules::frames,
         Ok("body") => api::body,

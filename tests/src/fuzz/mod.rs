@@ -32,6 +32,7 @@ pub const TARGETS: &[Target] = &[
     target("wire", wire::messages, 40),
     target("signed", wire::signed, 20),
     target("names", wire::names, 100),
+    target("invite", wire::invite, 100),
     target("module", sandbox::module, 20),
     target("frames", sandbox::frames, 200),
     target("body", api::body, 100),

@@ -1,8 +1,11 @@
 //! What nodes send each other.
 
 use protocol::{
+    bech32m,
+    code::Code,
     codec::{Canonical, decode, encode},
     ids::{AccountId, Hash, JobId, MeshId, NodeId, ReceiptId},
+    invite::Invite,
     limits::{ADDRESS_BYTES_MAX, ADDRESSES_MAX},
     mdns::{self, Packet},
     sign::{Signable, Signed},
@@ -139,5 +142,20 @@ pub fn multicast(bytes: &[u8]) {
         let said =
             mdns::parse(&mdns::answer([b'x'; mdns::LABEL_BYTES], &node.node, &node.addresses));
         assert_eq!(said, Some(Packet::Answer(vec![node])));
+    }
+}
+
+/// An invite as text, also behind a checksum that fits, and the code that people compare.
+pub fn invite(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        same_invite(text);
+        same::<Code>(text);
+    }
+    same_invite(&bech32m::encode("weft", bytes));
+}
+
+fn same_invite(text: &str) {
+    if let Ok(invite) = text.parse::<Invite>() {
+        assert_eq!(invite.to_text().parse(), Ok(invite));
     }
 }
