@@ -37,7 +37,7 @@ pub enum Bulk {
     Snapshot,
 }
 
-/// The way to the other members of a group. Bounded by their number: each lane to each has at most [`IDLE_MAX`] idle
+/// The way to the other members of a group. Bounded by their number: each lane to each has at most `IDLE_MAX` idle
 /// streams, and Raft has one message under way in each.
 pub struct GroupPeers {
     net: NetHandle,
