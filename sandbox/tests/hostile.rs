@@ -153,7 +153,7 @@ async fn no_file_of_the_hosts_can_be_named() {
         ("etc/passwd", 44),
         ("proc/self/environ", 44),
         ("proc/self/mem", 44),
-        ("proc/1/root/etc/passwd", 44),
+        ("proc/1/cwd/etc/passwd", 44),
         ("dev/mem", 44),
         ("/etc/passwd", 76),
         ("/proc/self/fd/0", 76),
