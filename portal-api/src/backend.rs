@@ -13,10 +13,11 @@ use crate::{
     problem::Problem,
     reference::JobRef,
     views::{
-        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
-        LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest,
-        Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, CoordinatorRequest, Coordinators, Decision, DrainRequest, Explain, Health,
+        HistoryEntry, Identity, Invite, InvitePlan, Job, JobResults, JoinRequest, Joining,
+        KeyChange, LabelChange, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
+        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest,
+        Task,
     },
 };
 
@@ -45,6 +46,13 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Who keeps the ledger, and who leads. Answers also while nobody does, if any coordinator is reached.
     fn coordinators(&self) -> impl Future<Output = Answer<Coordinators>> + Send;
+
+    /// Changes this node's place among the coordinators, or who leads. Returns the group as it is then: places are given and
+    /// taken within some seconds.
+    fn coordinate(
+        &self,
+        request: CoordinatorRequest,
+    ) -> impl Future<Output = Answer<Coordinators>> + Send;
 
     /// All nodes of the mesh, and those that wait.
     fn nodes(&self) -> impl Future<Output = Answer<Vec<Node>>> + Send;

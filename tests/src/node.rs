@@ -170,6 +170,15 @@ impl Node {
         Ok(())
     }
 
+    /// Stops it in its tracks, or lets it go on: it does not know that time passes, and its connections stay.
+    ///
+    /// # Errors
+    ///
+    /// If the signal does not reach it.
+    pub fn freeze(&self, frozen: bool) -> anyhow::Result<()> {
+        signal(self.process.id(), if frozen { Signal::STOP } else { Signal::CONT })
+    }
+
     /// Starts it again after its end: same data directory, same flags, same addresses for other nodes.
     ///
     /// # Errors

@@ -2,11 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use protocol::{codec, merkle::Digest, time::UnixMillis};
+use openraft::vote::RaftLeaderId as _;
+use protocol::{
+    codec::{self, Canonical},
+    merkle::Digest,
+    time::UnixMillis,
+};
 use rocksdb::{DB, IteratorMode, Options, ReadOptions};
 use thiserror::Error;
 
-use super::store::{AFTER_ALL_KEYS, LOG, META};
+use super::{
+    disk::{self, IdentityRecord, LogIdRecord},
+    raft::LogId,
+    store::{AFTER_ALL_KEYS, LOG, META, meta},
+};
 use crate::{
     records::{Range, ReadError, Record, Records, Table},
     state::{
@@ -101,6 +110,51 @@ pub fn examine(dir: &Path, entries_max: u64) -> Result<Option<Examined>, Examine
     Ok(Some(Examined { height: facts.height, time, checked }))
 }
 
+/// What a copy holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspected {
+    /// The number of the member that keeps it.
+    pub raft_id: u64,
+    /// Its directory.
+    pub incarnation: [u8; 16],
+    /// The term of the last entry of its log.
+    pub last_term: u64,
+    /// The place of that entry.
+    pub last_index: u64,
+    /// Up to which entry the records are.
+    pub applied_index: u64,
+    /// Entries in the ledger.
+    pub height: u64,
+}
+
+/// Looks at what the copy in `dir` holds, to compare it with others. `None` if there is no copy, or nothing in it yet.
+///
+/// Blocks.
+///
+/// # Errors
+///
+/// See [`ExamineError`].
+pub fn inspect(dir: &Path) -> Result<Option<Inspected>, ExamineError> {
+    let path = dir.join("rocksdb");
+    if !path.join("CURRENT").exists() {
+        return Ok(None);
+    }
+    let copy = Copy::open(&path)?;
+    let Some(identity) = copy.meta::<IdentityRecord>(meta::IDENTITY)? else { return Ok(None) };
+    let place = |record: Option<LogIdRecord>| record.map(LogId::from);
+    let purged = place(copy.meta(meta::PURGED)?);
+    let last = copy.last_entry()?.max(purged);
+    let applied = place(copy.meta(meta::APPLIED)?);
+    Ok(Some(Inspected {
+        raft_id: identity.raft_id,
+        incarnation: identity.incarnation,
+        last_term: last.map_or(0, |last| last.leader_id.term()),
+        last_index: last.map_or(0, |last| last.index),
+        applied_index: applied.map_or(0, |applied| applied.index),
+        height: query::mesh(&copy)?.map_or(0, |facts| facts.height),
+    }))
+}
+
 fn follows(
     entry: &Entry,
     seq: u64,
@@ -129,6 +183,28 @@ impl Copy {
         let db = DB::open_cf_for_read_only(&Options::default(), path, families, false);
         db.map(|db| Self { db })
             .map_err(|source| ExamineError::Open { dir: path.to_owned(), source })
+    }
+
+    /// Something of Raft's own.
+    fn meta<T: Canonical>(&self, key: &[u8]) -> Result<Option<T>, ReadError> {
+        let Some(family) = self.db.cf_handle(META) else { return Ok(None) };
+        let found = self.db.get_cf(&family, key);
+        let found = found.map_err(|source| ReadError { table: META, source: Box::new(source) })?;
+        let value = found.map(|bytes| disk::unseal(&bytes)).transpose();
+        value.map_err(|source| ReadError { table: META, source: Box::new(source) })
+    }
+
+    /// The place of the last entry of the log.
+    fn last_entry(&self) -> Result<Option<LogId>, ReadError> {
+        let Some(family) = self.db.cf_handle(LOG) else { return Ok(None) };
+        let Some(last) = self.db.iterator_cf(&family, IteratorMode::End).next() else {
+            return Ok(None);
+        };
+        let (_, bytes) =
+            last.map_err(|source| ReadError { table: LOG, source: Box::new(source) })?;
+        let entry = disk::decode_entry(&bytes);
+        let entry = entry.map_err(|source| ReadError { table: LOG, source: Box::new(source) })?;
+        Ok(Some(entry.log_id))
     }
 
     /// The bytes of the entries from that number on.

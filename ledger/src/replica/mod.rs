@@ -58,7 +58,7 @@ pub use consensus::{
     ProposeError,
 };
 pub use directory::OpenError;
-pub use examine::{ExamineError, Examined, examine};
+pub use examine::{ExamineError, Examined, Inspected, examine, inspect};
 pub use fault::Fatal;
 pub use group::{Admission, ChangeError, Group, GroupChange, GroupMember};
 #[cfg(any(test, feature = "testing"))]

@@ -96,11 +96,10 @@ impl Receiver {
             let metrics = metrics.borrow_watched();
             (metrics.membership_config.clone(), metrics.committed_membership_config.clone())
         };
-        // Who joins knows nobody yet but those it was told of.
-        let sponsors = match effective.log_id() {
-            None => sponsors(database)?,
-            Some(_) => Vec::new(),
-        };
+        // Who joins knows nobody yet but those it was told of; and while its log is older than its admission, the memberships
+        // in it are older too: they need not name who leads now.
+        let knows = effective.log_id().is_some_and(|at| at.index > self.identity.raft_id);
+        let sponsors = if knows { Vec::new() } else { sponsors(database)? };
         let members = |id: u64| {
             let known = [effective.get_node(&id), committed.get_node(&id)];
             let told = sponsors.iter().filter(|(sponsor, _)| *sponsor == id);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use openraft::Config;
@@ -61,16 +62,21 @@ impl Worker {
             let raft = started_raft.as_ref().ok().cloned();
             let _ = started.send(started_raft);
             let Some(raft) = raft else { return };
-            let fault = self.database.fault().clone();
+            let (fault, lease) = (self.database.fault().clone(), self.lease());
             tokio::select! {
                 _ = self.stop.wait_for(|stop| *stop) => {}
-                () = leadership::report(&raft, &self.leadership, &fault) => {}
+                () = leadership::report(&raft, &self.leadership, &fault, lease) => {}
             }
             self.leadership.send_modify(|shown| shown.leader = false);
             if raft.shutdown().await.is_err() {
                 tracing::warn!("the consensus task panicked");
             }
         });
+    }
+
+    /// How long a leader that is not answered any more is safe: followers elect nobody before.
+    const fn lease(&self) -> Duration {
+        Duration::from_millis(self.raft.election_timeout_max)
     }
 
     async fn start(&self) -> Result<Raft, OpenError> {

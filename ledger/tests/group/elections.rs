@@ -72,6 +72,10 @@ async fn a_leader_that_is_cut_off_from_the_others_answers_nobody() {
         );
         assert!(cluster.replica(old).read_barrier().await.is_err());
     }
+    until("the old leader knows that it may not lead", || {
+        !cluster.replica(old).leadership().borrow().leader
+    })
+    .await;
     until("another leads", || {
         let others = cluster.running().into_iter().filter(|number| *number != old);
         others.into_iter().any(|number| cluster.replica(number).leadership().borrow().leader)

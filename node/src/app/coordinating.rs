@@ -25,7 +25,8 @@ use protocol::{
 use tokio::sync::{broadcast, mpsc};
 
 use super::{
-    AppError, membership,
+    AppError,
+    membership::{self, Wish},
     start::{Base, Remembered},
 };
 use crate::{
@@ -142,11 +143,12 @@ impl Coordinating {
                     return;
                 }
             };
-            if let ClientResponse::Candidate(Candidate::Admitted { raft_id, members }) = said
+            if let ClientResponse::Candidate(Candidate::Admitted { raft_id, members }) = &said
                 && self.leader.here().is_none()
             {
-                tracing::info!(raft_id, "this node coordinates from now on");
-                let place = Place { raft_id, members: members.iter().map(member).collect() };
+                tracing::info!(raft_id = *raft_id, "this node coordinates from now on");
+                let place =
+                    Place { raft_id: *raft_id, members: members.iter().map(member).collect() };
                 let begun = match self.open(Start::Join(place)).await {
                     Ok(replica) => self.begin(replica),
                     Err(error) => Err(error),
@@ -156,13 +158,42 @@ impl Coordinating {
                     return;
                 }
             }
+            if let ClientResponse::Candidate(said) = &said {
+                match self.compare(said).await {
+                    Ok(true) => {}
+                    // What still holds the old ledger ends with the node.
+                    Ok(false) => return,
+                    Err(error) => {
+                        let _ended = self.failed.send(error).await;
+                        return;
+                    }
+                }
+            }
             let has_place = self.leader.here().is_some();
             tokio::time::sleep(if has_place { STAND_ON_EVERY } else { STAND_EVERY }).await;
         }
     }
 
+    /// A ledger whose number has no place in the group any more is put away: the node left, or was away for so long that it was
+    /// replaced. Its number must not vote again; a new place comes with a new one, when the node is started again. Says whether the
+    /// ledger is still one of the group.
+    async fn compare(&self, said: &Candidate) -> Result<bool, AppError> {
+        let (options, mesh) = (&self.base.options, &self.context.mesh);
+        let Some(here) = self.leader.here() else { return Ok(true) };
+        if matches!(said, Candidate::Admitted { raft_id, .. } if *raft_id == here.raft_id()) {
+            return Ok(true);
+        }
+        tracing::info!(raft_id = here.raft_id(), "this node has no place among the coordinators");
+        self.leader.coordinate(None);
+        here.consensus().shutdown().await;
+        self.leader.retire();
+        membership::put_ledger_away(options, mesh)?;
+        Ok(false)
+    }
+
     fn candidacy(&self) -> Result<Candidacy, AppError> {
         let (options, mesh) = (&self.base.options, &self.context.mesh);
+        let wish = membership::wish(options, mesh);
         let up = self.base.clock.now().saturating_since(Timestamp::ORIGIN);
         Ok(Candidacy {
             incarnation: membership::incarnation(options, mesh)?,
@@ -171,8 +202,8 @@ impl Coordinating {
             disk_free_bytes: disk_free(&options.home.mesh_dir(mesh)),
             sync_us: None,
             mobile: false,
-            asked: false,
-            leaving: false,
+            asked: wish == Wish::Join,
+            leaving: wish == Wish::Leave,
             at: NodeClock::wall(),
         })
     }

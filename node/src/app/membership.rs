@@ -25,6 +25,8 @@ use crate::{home::UpOptions, roles::clock::NodeClock};
 
 /// The file that is there while a mesh is being founded.
 const FOUNDING: &str = "founding";
+/// The file that says what this node's owner wants of its place among the coordinators.
+const WISH: &str = "coordinator";
 /// What a new owner of a personal or LAN mesh is given.
 const WELCOME_GRANT: Credits = Credits::from_whole(1_000);
 
@@ -114,6 +116,54 @@ pub(super) fn found(options: &UpOptions) -> (MeshId, Membership) {
     let membership =
         Membership { genesis, epoch: 0, coordinators, members, account, delegation: None };
     (mesh, membership)
+}
+
+/// What its owner wants of this node's place among the coordinators.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// Nothing: the rules decide.
+    #[default]
+    None,
+    /// To have one as soon as it can.
+    Join,
+    /// To give it up.
+    Leave,
+}
+
+/// Reads what is wanted. A file that makes no sense says nothing.
+pub(super) fn wish(options: &UpOptions, mesh: &MeshId) -> Wish {
+    match fs::read_to_string(options.home.mesh_dir(mesh).join(WISH)).as_deref() {
+        Ok("join") => Wish::Join,
+        Ok("leave") => Wish::Leave,
+        Ok(_) | Err(_) => Wish::None,
+    }
+}
+
+/// Keeps what is wanted.
+///
+/// # Errors
+///
+/// If it cannot be written.
+pub fn set_wish(options: &UpOptions, mesh: &MeshId, wish: Wish) -> io::Result<()> {
+    let path = options.home.mesh_dir(mesh).join(WISH);
+    let text = match wish {
+        Wish::None => "",
+        Wish::Join => "join",
+        Wish::Leave => "leave",
+    };
+    fs::write(path, text)
+}
+
+/// Puts a ledger away that is no part of the group any more. The next one in its place is another member.
+pub(super) fn put_ledger_away(options: &UpOptions, mesh: &MeshId) -> Result<(), AppError> {
+    let dir = options.home.mesh_dir(mesh);
+    let (from, to) = (dir.join("db"), dir.join(format!("db-left-{}", NodeClock::wall().0)));
+    fs::rename(&from, &to).map_err(failed(&from))?;
+    let incarnation = dir.join("incarnation");
+    match fs::remove_file(&incarnation) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&incarnation)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Whether this node has begun to found the mesh, and has not finished.

@@ -21,6 +21,7 @@ mod words;
 pub use enroll::{Errand, Patience};
 pub use error::{AppError, chain};
 pub use life::{Mine, Order};
+pub use membership::{Wish, set_wish};
 pub use seek::Join;
 pub use up::up;
 pub(crate) use words::asks as asks_to_join;

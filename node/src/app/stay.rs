@@ -107,6 +107,9 @@ impl Stay {
 
     /// Ends everything that runs for this mesh. Its files are not written any more afterwards.
     pub(super) async fn end(&self) {
+        if let Some(here) = self.member.leader.here() {
+            here.step_aside().await;
+        }
         self.stop.cancel();
         self.tasks.close();
         if tokio::time::timeout(END_WITHIN, self.tasks.wait()).await.is_err() {

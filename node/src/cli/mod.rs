@@ -96,7 +96,7 @@ fn perform(context: &Context, command: Command) -> Result<Exit, CliError> {
         Command::Invite(args) => ask(context, invites::invite(context, args)),
         Command::Peers => ask(context, overview::peers(context)),
         Command::Id => ask(context, overview::id(context)),
-        Command::Coord(command) => ask(context, coord::coord(context, &command)),
+        Command::Coord(command) => ask(context, coord::coord(context, command)),
         Command::Identity(command) => ask(context, identity::identity(context, command)),
         Command::Credits(command) => ask(context, credits::credits(context, command)),
         Command::Receipt(command) => ask(context, receipts::receipt(context, command)),

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -60,6 +60,8 @@ struct Inner {
     coordinators: watch::Sender<Vec<NodeId>>,
     /// Whoever is known to lead may not lead any more.
     doubt: Notify,
+    /// This node had a place among the coordinators, and has none until it is started again.
+    retired: AtomicBool,
     held: Semaphore,
 }
 
@@ -83,6 +85,7 @@ impl Leader {
             term: AtomicU64::new(0),
             coordinators: watch::Sender::new(coordinators),
             doubt: Notify::new(),
+            retired: AtomicBool::new(false),
             held: Semaphore::new(HELD_MAX),
         }))
     }
@@ -125,6 +128,17 @@ impl Leader {
     /// This node keeps the log from now on, or does not any more.
     pub fn coordinate(&self, coordinator: Option<Coordinator>) {
         self.0.coordinator.send_replace(coordinator);
+    }
+
+    /// This node has lost its place for as long as it runs.
+    pub fn retire(&self) {
+        self.0.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether this node has lost its place for as long as it runs.
+    #[must_use]
+    pub fn has_retired(&self) -> bool {
+        self.0.retired.load(Ordering::Relaxed)
     }
 
     fn target(&self) -> Result<(NodeId, Option<Coordinator>), RpcError> {

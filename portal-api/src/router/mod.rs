@@ -109,6 +109,7 @@ fn quick<B: Backend>(config: &Arc<RouterConfig>) -> Router<App<B>> {
             .route("/api/v1/local/shutdown", post(node::shut_down))
             .route("/api/v1/local/join", post(node::join))
             .route("/api/v1/local/leave", post(node::leave))
+            .route("/api/v1/local/coordinator", post(node::coordinate))
             .route("/api/v1/local/pause", get(local::pause).post(local::set_pause))
             .route("/api/v1/local/resume", post(local::resume))
             .route("/api/v1/local/limits", get(local::limits).patch(local::set_limits))

@@ -18,8 +18,8 @@ use crate::{
     problem::{ErrorCode, FieldError, Problem},
     reference::NodeRef,
     views::{
-        Coordinators, Decision, Health, Identity, JoinRequest, KeyChange, LabelChange,
-        LeaveRequest, List, Node, Peer, Status, Version,
+        CoordinatorRequest, Coordinators, Decision, Health, Identity, JoinRequest, KeyChange,
+        LabelChange, LeaveRequest, List, Node, Peer, Status, Version,
     },
 };
 
@@ -195,6 +195,13 @@ pub(super) async fn leave<B: Backend>(
 ) -> Result<Response, Problem> {
     let left = app.backend.leave(request).await?;
     Ok((StatusCode::ACCEPTED, Doc(left)).into_response())
+}
+
+pub(super) async fn coordinate<B: Backend>(
+    State(app): State<App<B>>,
+    JsonBody(request): JsonBody<CoordinatorRequest>,
+) -> Reply<Coordinators> {
+    app.backend.coordinate(request).await.map(Doc)
 }
 
 pub(super) async fn shut_down<B: Backend>(State(app): State<App<B>>) -> Result<Response, Problem> {

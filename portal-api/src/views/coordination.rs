@@ -3,7 +3,7 @@
 use protocol::{ids::NodeId, wire::group::GroupView};
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{Kind, ListKind};
 use crate::text;
 
 /// The group of coordinators.
@@ -35,6 +35,45 @@ pub struct CoordinatorMember {
     pub role: String,
     /// Entries of the log that it lacks, as the leader knows it.
     pub lag: Option<u64>,
+}
+
+/// A copy of a ledger on a disk, as it is found there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerCopy {
+    /// The mesh.
+    pub mesh: String,
+    /// Which member of the group keeps it.
+    pub member: u64,
+    /// The term of the last entry of its log.
+    pub last_term: u64,
+    /// That entry's place: of several copies, the one with the highest term, and of those the highest place, has most.
+    pub last_index: u64,
+    /// Up to where the records are.
+    pub applied_index: u64,
+    /// Entries in the ledger.
+    pub ledger_height: u64,
+}
+
+impl ListKind for LedgerCopy {
+    const LIST_KIND: &'static str = "LedgerCopyList";
+}
+
+/// What is to become of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase", tag = "action")]
+pub enum CoordinatorRequest {
+    /// This node wants a place, as soon as it can have one.
+    Join,
+    /// This node gives its place up.
+    Leave,
+    /// This node, which leads, hands the leadership over.
+    Transfer {
+        /// To whom; to the voter that has most of the log if nobody is named.
+        #[serde(with = "text::option", default)]
+        to: Option<NodeId>,
+    },
+    /// This node writes a snapshot now.
+    Snapshot,
 }
 
 impl Coordinators {

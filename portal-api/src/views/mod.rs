@@ -24,7 +24,7 @@ mod task;
 mod version;
 
 pub use blob::Blob;
-pub use coordination::{CoordinatorMember, Coordinators};
+pub use coordination::{CoordinatorMember, CoordinatorRequest, Coordinators, LedgerCopy};
 pub use credits::{Balance, HistoryEntry, LedgerList, LedgerPoint};
 pub use document::{API_VERSION, Document, Kind, List, ListKind};
 pub use explain::{Explain, Obstacle};

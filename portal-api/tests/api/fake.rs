@@ -12,10 +12,11 @@ use portal_api::{
     },
     reference::JobRef,
     views::{
-        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
-        LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest,
-        Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, CoordinatorRequest, Coordinators, Decision, DrainRequest, Explain, Health,
+        HistoryEntry, Identity, Invite, InvitePlan, Job, JobResults, JoinRequest, Joining,
+        KeyChange, LabelChange, LeaveRequest, LedgerPoint, Left, LimitsChange, Node, OwnerLimits,
+        Pause, PauseRequest, Peer, Plan, Receipt, ReceiptDetail, ReceiptFile, ShuttingDown, Status,
+        SubmitRequest, Task,
     },
 };
 use protocol::{
@@ -105,6 +106,14 @@ impl Backend for Fake {
 
     async fn coordinators(&self) -> Answer<Coordinators> {
         self.answer(samples::coordinators()).await
+    }
+
+    async fn coordinate(&self, request: CoordinatorRequest) -> Answer<Coordinators> {
+        let mut group = samples::coordinators();
+        if let CoordinatorRequest::Transfer { to } = request {
+            group.leader = to;
+        }
+        self.answer(group).await
     }
 
     async fn nodes(&self) -> Answer<Vec<Node>> {

@@ -60,6 +60,7 @@ pub(super) fn all() -> Vec<(Method, String, Option<&'static str>)> {
         ("GET /api/v1/receipts/{id}/export", Some("ReceiptFile")),
         ("POST /api/v1/local/join", Some("Joining")),
         ("POST /api/v1/local/leave", Some("Left")),
+        ("POST /api/v1/local/coordinator", Some("Coordinators")),
         ("POST /api/v1/local/shutdown", Some("ShuttingDown")),
         ("GET /api/v1/local/pause", Some("Pause")),
         ("POST /api/v1/local/pause", Some("Pause")),
@@ -85,6 +86,7 @@ async fn ask(router: &axum::Router, method: &Method, path: &str) -> Reply {
     let body = match path {
         "/api/v1/jobs" => samples::submission().to_string(),
         "/api/v1/local/join" => r#"{"address": "/ip4/10.0.0.1/tcp/1/p2p/x"}"#.to_owned(),
+        "/api/v1/local/coordinator" => r#"{"action": "transfer"}"#.to_owned(),
         "/api/v1/local/leave" => format!(r#"{{"mesh": "{}"}}"#, samples::left().mesh),
         path if path.ends_with("/labels") => r#"{"add": ["gpu"]}"#.to_owned(),
         _ => String::new(),

@@ -19,10 +19,10 @@ use portal_api::{
     problem::{ErrorCode, Problem},
     reference::JobRef,
     views::{
-        Balance, Coordinators, Decision, DrainRequest, Explain, Health, HistoryEntry, Identity,
-        Invite, InvitePlan, Job, JobResults, JoinRequest, Joining, KeyChange, LabelChange,
-        LeaveRequest, Left, LimitsChange, Node, OwnerLimits, Pause, PauseRequest, Peer, Plan,
-        Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
+        Balance, CoordinatorRequest, Coordinators, Decision, DrainRequest, Explain, Health,
+        HistoryEntry, Identity, Invite, InvitePlan, Job, JobResults, JoinRequest, Joining,
+        KeyChange, LabelChange, LeaveRequest, Left, LimitsChange, Node, OwnerLimits, Pause,
+        PauseRequest, Peer, Plan, Receipt, ReceiptFile, ShuttingDown, Status, SubmitRequest, Task,
     },
 };
 use protocol::{
@@ -206,6 +206,10 @@ impl Backend for NodeApi {
 
     async fn coordinators(&self) -> Answer<Coordinators> {
         self.show_coordinators().await
+    }
+
+    async fn coordinate(&self, request: CoordinatorRequest) -> Answer<Coordinators> {
+        self.change_coordinators(request).await
     }
 
     async fn nodes(&self) -> Answer<Vec<Node>> {

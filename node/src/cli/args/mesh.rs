@@ -119,6 +119,19 @@ pub enum NodeCommand {
 pub enum CoordCommand {
     /// Who keeps the ledger: who leads, who votes, who follows and how far behind
     Status,
+    /// Give this node a place among the coordinators as soon as it can have one, and wait for it
+    Join,
+    /// Give this node's place up, and wait until it is gone
+    Leave,
+    /// Hand the leadership over: on the node that leads
+    Transfer {
+        /// To which node: a peer id, at least 4 characters that it begins or ends with, or a name [default: the voter that has most of the log]
+        node: Option<String>,
+    },
+    /// Write a snapshot of this node's copy of the ledger now
+    Snapshot,
+    /// What this node's copy of the ledger holds, without starting it: to choose whose to go on with
+    Inspect,
 }
 
 /// `weft invite`.

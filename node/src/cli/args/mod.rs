@@ -200,7 +200,7 @@ pub enum Command {
     #[command(subcommand)]
     Identity(IdentityCommand),
 
-    /// Coordinators, which keep the ledger: status
+    /// Coordinators, which keep the ledger: status, join, leave, transfer, snapshot, inspect
     #[command(subcommand)]
     Coord(CoordCommand),
 

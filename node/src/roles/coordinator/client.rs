@@ -79,7 +79,13 @@ impl Coordinator {
                 self.wait_for(job, version).await;
                 self.answer(from, Query::Job(job)).await
             }
-            ClientRequest::Query(query) => self.answer(from, query).await,
+            ClientRequest::Query(query) => {
+                // Whoever was answered before must find it, and nobody is answered by a leader that is none any more.
+                if let Err(error) = self.shared.consensus.read_barrier().await {
+                    return ClientResponse::rejected(RejectReason::NoLeader, error.to_string());
+                }
+                self.answer(from, query).await
+            }
             ClientRequest::Order(order) => self.pass_on(order).await,
             ClientRequest::Stand(candidacy) => self.stand(from, candidacy).await,
             ClientRequest::Keep { .. } => {

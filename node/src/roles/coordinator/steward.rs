@@ -39,6 +39,8 @@ const CANDIDATE_FOR: Duration = Duration::from_secs(30);
 const COPY_WITHIN: Duration = Duration::from_secs(2);
 /// How long other coordinators are asked for something that this one does not have.
 const FETCH_WITHIN: Duration = Duration::from_secs(3);
+/// How long a node that ends waits for another one to lead.
+const HAND_OVER_WITHIN: Duration = Duration::from_secs(2);
 /// So long after it began to lead, a leader may not have heard of all nodes.
 const NEW_FOR: Duration = Duration::from_secs(15);
 
@@ -62,8 +64,8 @@ impl Coordinator {
     pub(super) async fn stand(&self, from: NodeId, candidacy: Candidacy) -> ClientResponse {
         let shared = &self.shared;
         if !shared.may_coordinate(&from) {
-            let waits = "it is not approved as a coordinator".to_owned();
-            return ClientResponse::Candidate(group::Candidate::Waits(waits));
+            let detail = "this node is not approved as a coordinator";
+            return ClientResponse::rejected(RejectReason::NotApproved, detail);
         }
         let incarnation = candidacy.incarnation;
         let wall = NodeClock::wall();
@@ -160,6 +162,49 @@ impl Coordinator {
             }
             let _either = tokio::time::timeout(LOOK_EVERY, leadership.changed()).await;
         }
+    }
+
+    /// Hands the leadership over, to the voter that has most of the log if nobody is named, and waits until it has it.
+    ///
+    /// # Errors
+    ///
+    /// If this node does not lead, the one that is named does not vote, or nobody took over in time.
+    pub async fn hand_over(&self, to: Option<NodeId>) -> Result<(), ChangeError> {
+        let replica = &self.shared.replica;
+        let leadership = *replica.leadership().borrow();
+        if !leadership.leader {
+            return Err(ChangeError::NotLeader { leader: leadership.leader_node });
+        }
+        let (group, own) = (replica.group(), replica.raft_id());
+        let able = group.members.iter().filter(|member| {
+            member.raft_id != own
+                && group.votes(member.raft_id)
+                && to.is_none_or(|to| member.node == to)
+        });
+        let next = able.max_by_key(|member| group.matched.get(&member.raft_id));
+        match next {
+            Some(next) => replica.transfer(next.raft_id).await,
+            None => Err(ChangeError::Senseless("nobody else votes".to_owned())),
+        }
+    }
+
+    /// Hands the leadership over before this node ends, if somebody else can have it.
+    pub async fn step_aside(&self) {
+        match tokio::time::timeout(HAND_OVER_WITHIN, self.hand_over(None)).await {
+            Ok(Ok(())) => tracing::info!("another coordinator leads from now on"),
+            Ok(Err(ChangeError::NotLeader { .. } | ChangeError::Senseless(_))) => {}
+            Ok(Err(error)) => tracing::info!(%error, "the leadership was not handed over"),
+            Err(_) => tracing::info!("nobody took the leadership over in time"),
+        }
+    }
+
+    /// Writes a snapshot of the records now, so that the log can be shortened.
+    ///
+    /// # Errors
+    ///
+    /// If the replica has stopped.
+    pub async fn snapshot(&self) -> Result<(), ChangeError> {
+        self.shared.replica.snapshot().await
     }
 
     /// Keeps outputs for the leader.

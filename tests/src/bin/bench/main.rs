@@ -4,6 +4,7 @@
 
 #![expect(clippy::float_arithmetic, reason = "figures for people")]
 
+mod election;
 mod figures;
 mod jobs;
 mod parts;
@@ -16,13 +17,14 @@ use anyhow::{Context as _, bail};
 use figures::Figures;
 
 /// The suites that this build has.
-const SUITES: &[&str] = &["jobs", "reach", "sandbox"];
+const SUITES: &[&str] = &["election", "jobs", "reach", "sandbox"];
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let suite = env::args().nth(1).unwrap_or_default();
     let mut figures = Figures::default();
     let measured = match suite.as_str() {
+        "election" => election::measure(&mut figures).await,
         "jobs" => jobs::measure(&mut figures).await,
         "reach" => reach::measure(&mut figures),
         "sandbox" => sandbox::measure(&mut figures).await,
