@@ -26,8 +26,22 @@ const INTERFACES_V6: &str = "/proc/net/if_inet6";
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) bytes: Vec<u8>,
+    /// Who sent it.
+    pub(super) from: IpAddr,
     /// Whether it was sent on this machine.
     pub(super) from_here: bool,
+}
+
+impl Received {
+    /// Whether who sent it is at one of these addresses: nodes speak for themselves, and whoever makes nodes up at other
+    /// places would have everybody dial them. Over IPv6 the sender is a link-local address and proves nothing.
+    pub(super) fn speaks_for(&self, addresses: &[String]) -> bool {
+        self.from_here
+            || self.from.is_ipv6()
+            || addresses
+                .iter()
+                .any(|address| address.parse().is_ok_and(|address| ip(&address) == Some(self.from)))
+    }
 }
 
 /// The sockets. Without networks there are none.
@@ -152,7 +166,7 @@ impl Mdns {
                 local.is_ok_and(|local| (local.ip(), local.port()) == (from.ip(), from.port()))
             });
             if !is_ours && is_neighbour(&from.ip()) {
-                return Received { bytes, from_here: sender.is_some() };
+                return Received { bytes, from: from.ip(), from_here: sender.is_some() };
             }
         }
     }

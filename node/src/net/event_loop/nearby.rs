@@ -24,8 +24,11 @@ const MEET_AGAIN: Duration = Duration::from_secs(600);
 const SILENT_MAX: usize = 64;
 /// After how long one is asked again; it doubles up to a minute.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Packets that are read in a second; more are left unread.
-const PACKETS_PER_SECOND: u32 = 200;
+/// Packets of one machine that are read; more are left unread. One that talks nonsense all the time keeps nobody else
+/// from being heard.
+const PACKETS: Rate = Rate { burst: 50, every: Duration::from_millis(20) };
+/// Machines that are listened to at a time.
+const SPEAKERS_MAX: usize = 64;
 
 /// What is known about the local network.
 pub(super) struct Nearby {
@@ -38,7 +41,7 @@ pub(super) struct Nearby {
     /// Random letters that answers carry instead of a name.
     label: [u8; LABEL_BYTES],
     /// Packets read since then.
-    read: (Timestamp, u32),
+    read: Quotas<IpAddr>,
     /// Strangers that could not say which mesh they are in: when they are asked again, and how often they were.
     silent: BTreeMap<NodeId, (Timestamp, u32)>,
 }
@@ -57,18 +60,9 @@ impl Nearby {
             enabled,
             seeking: false,
             label,
-            read: (Timestamp::ORIGIN, 0),
+            read: Quotas::new(PACKETS, SPEAKERS_MAX),
             silent: BTreeMap::new(),
         }
-    }
-
-    /// Whether one more packet is read now.
-    fn has_time(&mut self, now: Timestamp) -> bool {
-        if now.saturating_since(self.read.0) >= Duration::from_secs(1) {
-            self.read = (now, 0);
-        }
-        self.read.1 = self.read.1.saturating_add(1);
-        self.read.1 <= PACKETS_PER_SECOND
     }
 }
 
@@ -145,7 +139,7 @@ impl NetTask {
     /// Somebody said something on a local network.
     pub(super) fn overhear(&mut self, received: &Received) {
         let now = self.now();
-        if !self.nearby.has_time(now) {
+        if !self.nearby.read.take(now, received.from) {
             return;
         }
         match mdns::parse(&received.bytes) {
@@ -154,6 +148,9 @@ impl NetTask {
                 let local = self.local;
                 for mut heard in nodes.into_iter().filter(|heard| heard.node != local) {
                     heard.addresses.retain(|address| is_near(address, received.from_here));
+                    if !received.speaks_for(&heard.addresses) {
+                        continue;
+                    }
                     self.discover(discovery::Input::Heard(heard));
                 }
             }
