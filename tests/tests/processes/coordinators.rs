@@ -4,9 +4,9 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use tests::{Node, Running, items, number, text, until};
+use tests::{Node, items, number, text, until};
 
-use crate::{Mesh, arg, books, guest, primes};
+use crate::{Mesh, arg, books, primes};
 
 /// Enough that the job outlives an election, and the return of whoever led.
 const TASKS: usize = 300;
@@ -19,8 +19,9 @@ fn a_job_survives_the_death_of_its_leader_and_nobody_has_to_do_anything() -> any
     voters(mesh.node(1)?, 3)?;
     ensure!(leader(mesh.node(3)?)? == mesh.node(1)?.peer(), "the founder leads at first");
 
-    let map = begin(&mesh, 2)?;
-    let job = in_the_middle(mesh.node(2)?)?;
+    let map = primes::begin(&mesh, 2, TASKS)?;
+    let job = primes::in_the_middle(mesh.node(2)?)?;
+    ensure!(primes::done(mesh.node(2)?, &job)? < TASKS, "the job was too quick");
     let listens = mesh.node(1)?.listens()?;
     mesh.node_mut(1)?.kill()?;
     // Each node's commands find the new leader by themselves.
@@ -194,26 +195,4 @@ fn caught_up(node: &Node, peer: &str) -> anyhow::Result<()> {
 
 fn members(group: &Value) -> impl Iterator<Item = &Value> {
     group.get("members").and_then(Value::as_array).into_iter().flatten()
-}
-
-/// Starts a job of many tasks on a node.
-fn begin(mesh: &Mesh, node: usize) -> anyhow::Result<Running> {
-    let lines = mesh.path("lines");
-    primes::write_inputs(&lines, TASKS)?;
-    let (module, lines, out) = (guest("primes"), arg(&lines), arg(&mesh.path("out")));
-    mesh.node(node)?.begin(&["map", &module, "--in", &lines, "--by-line", "--out", &out])
-}
-
-/// Waits until some of the tasks of the only job are done. Returns its id.
-fn in_the_middle(node: &Node) -> anyhow::Result<String> {
-    let job = until("the first results", PATIENCE, || {
-        let listed = node.ask(&["job", "list"])?;
-        let Some(job) = items(&listed).next() else { return Ok(None) };
-        let begun = number(job, "/tasks/done")? > 0;
-        Ok(if begun { Some(text(job, "/id")?.to_owned()) } else { None })
-    })?;
-    let done = number(&node.ask(&["job", "show", &job])?, "/tasks/done")?;
-    let all = u64::try_from(TASKS).context("more tasks than memory")?;
-    ensure!(done < all, "the job was too quick");
-    Ok(job)
 }

@@ -1,16 +1,46 @@
 //! A job of many tasks whose results are all different and all known.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, ensure};
+use tests::{Node, Running, items, number, text, until};
+
+use crate::{Mesh, arg, guest};
 
 /// What the first task counts up to. Takes a guest some ten milliseconds.
 const FIRST: usize = 10_000_000;
 /// How much further each task counts than the one before it.
 const STEP: usize = 1_000;
 
+/// How long a job may take to begin.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Starts a job of so many tasks on a node. Its results go to `out` in the mesh's directory.
+pub(crate) fn begin(mesh: &Mesh, node: usize, tasks: usize) -> anyhow::Result<Running> {
+    let lines = mesh.path("lines");
+    write_inputs(&lines, tasks)?;
+    let (module, lines, out) = (guest("primes"), arg(&lines), arg(&mesh.path("out")));
+    mesh.node(node)?.begin(&["map", &module, "--in", &lines, "--by-line", "--out", &out])
+}
+
+/// Waits until some of the tasks of the only job are done. Returns its id.
+pub(crate) fn in_the_middle(node: &Node) -> anyhow::Result<String> {
+    until("the first results", PATIENCE, || {
+        let listed = node.ask(&["job", "list"])?;
+        let Some(job) = items(&listed).next() else { return Ok(None) };
+        let begun = number(job, "/tasks/done")? > 0;
+        Ok(if begun { Some(text(job, "/id")?.to_owned()) } else { None })
+    })
+}
+
+/// How many tasks of a job are done.
+pub(crate) fn done(node: &Node, job: &str) -> anyhow::Result<usize> {
+    let shown = node.ask(&["job", "show", job])?;
+    usize::try_from(number(&shown, "/tasks/done")?).context("more tasks than memory")
+}
+
 /// Writes the inputs of so many tasks, one a line.
-pub(crate) fn write_inputs(path: &Path, tasks: usize) -> anyhow::Result<()> {
+fn write_inputs(path: &Path, tasks: usize) -> anyhow::Result<()> {
     let lines: String = (0..tasks).map(|task| format!("{}\n", limit(task))).collect();
     Ok(fs::write(path, lines)?)
 }
